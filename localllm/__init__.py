@@ -1,0 +1,55 @@
+"""localllm: from a fine-tuned checkpoint to a measured GGUF and a chat, on your own machine.
+
+The verbs of the command line, for Python:
+
+    import localllm
+
+    localllm.convert("my-finetune", output="my-finetune-BF16.gguf")
+    localllm.quantize("my-finetune", ["Q4_K_M"], output="out/")
+    localllm.inspect("out/my-finetune-Q4_K_M.gguf").bits_per_weight
+    with localllm.load("out/my-finetune-Q4_K_M.gguf") as engine:
+        print(engine.answer([{"role": "user", "content": "Hello"}]).text)
+
+Every name is loaded on first use, so that importing localllm costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from localllm.engine import Engine, SamplingOptions
+    from localllm.errors import LocalLLMError
+    from localllm.verbs import compare, convert, inspect, load, quantize
+
+_LAZY = {
+    "Engine": "localllm.engine",
+    "LocalLLMError": "localllm.errors",
+    "SamplingOptions": "localllm.engine",
+    "compare": "localllm.verbs",
+    "convert": "localllm.verbs",
+    "inspect": "localllm.verbs",
+    "load": "localllm.verbs",
+    "quantize": "localllm.verbs",
+}
+
+__all__ = [
+    "Engine",
+    "LocalLLMError",
+    "SamplingOptions",
+    "__version__",
+    "compare",
+    "convert",
+    "inspect",
+    "load",
+    "quantize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'localllm' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

@@ -1,0 +1,105 @@
+"""Every way a localllm command can fail, and nothing else.
+
+    LocalLLMError                 code "error", exit 1
+    ├── UsageError                the command line or arguments make no sense (exit 2)
+    │   ├── UnknownLevelError     no such quantization level
+    │   └── SameFileError         source and target are one file
+    ├── NotFoundError             a path, model or session that does not exist
+    ├── InvalidGGUFError          a GGUF file that is damaged, hostile or not a GGUF file
+    ├── CheckpointError           a Hugging Face checkpoint that cannot be read
+    │   ├── UnsupportedModelError an architecture or storage method that is not supported
+    │   └── TokenizerError        a tokenizer that cannot be carried over faithfully
+    ├── ModelLoadError            llama.cpp refused a model
+    ├── QuantizationError         llama.cpp could not quantize
+    ├── GenerationError           a prompt that does not fit, a template that rejects it
+    ├── SessionError              a saved conversation that cannot be read or written
+    ├── StorageError              disk full, no permission, name too long
+    └── NativeCrashError          llama.cpp died; carries its last log lines
+
+An error is one line of message and, where there is one, a hint naming the next command to run.
+Anything that is not a LocalLLMError is a bug in localllm and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LocalLLMError(Exception):
+    """A failure the user can understand: `message` is one line, `hint` says what to do next."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    @classmethod
+    def by_code(cls, code: str) -> type[LocalLLMError]:
+        """Return the class whose `code` is `code`, so that an error can cross a process boundary."""
+        pending: list[type[LocalLLMError]] = [LocalLLMError]
+        while pending:
+            candidate = pending.pop()
+            if candidate.code == code:
+                return candidate
+            pending.extend(candidate.__subclasses__())
+        return LocalLLMError
+
+
+class UsageError(LocalLLMError):
+    code = "usage"
+    exit_code = 2
+
+
+class UnknownLevelError(UsageError):
+    code = "unknown-level"
+
+
+class SameFileError(UsageError):
+    code = "same-file"
+
+
+class NotFoundError(LocalLLMError):
+    code = "not-found"
+
+
+class InvalidGGUFError(LocalLLMError):
+    code = "invalid-gguf"
+
+
+class CheckpointError(LocalLLMError):
+    code = "invalid-checkpoint"
+
+
+class UnsupportedModelError(CheckpointError):
+    code = "unsupported-model"
+
+
+class TokenizerError(CheckpointError):
+    code = "tokenizer"
+
+
+class ModelLoadError(LocalLLMError):
+    code = "model-load"
+
+
+class QuantizationError(LocalLLMError):
+    code = "quantization"
+
+
+class GenerationError(LocalLLMError):
+    code = "generation"
+
+
+class SessionError(LocalLLMError):
+    code = "session"
+
+
+class StorageError(LocalLLMError):
+    code = "storage"
+
+
+class NativeCrashError(LocalLLMError):
+    code = "native-crash"

@@ -1,0 +1,70 @@
+"""Progress as data: what a long operation reports while it runs.
+
+Core functions take `emit: Emit = ignore` as their last option and never draw anything; whoever
+listens decides what an event looks like. Dropping every event changes no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Started:
+    """A step with a known or unknown amount of work begins. `unit` is "bytes", "tensors" or "steps"."""
+
+    step: str
+    total: int | None = None
+    unit: str = "steps"
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """`done` units of `step` are finished (an absolute count); `detail` names the current item."""
+
+    step: str
+    done: int
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A step ended well."""
+
+    step: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know although nothing failed, with an optional hint."""
+
+    message: str
+    hint: str | None = None
+
+
+Event = Started | Advanced | Finished | Notice
+Emit = Callable[[Event], None]
+
+_KINDS: dict[str, type[Event]] = {
+    "started": Started,
+    "advanced": Advanced,
+    "finished": Finished,
+    "notice": Notice,
+}
+
+
+def ignore(event: Event) -> None:
+    """Drop `event`: the default listener."""
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """Return `event` as a JSON-compatible object, to cross a process boundary."""
+    return {"kind": type(event).__name__.lower(), **vars(event)}
+
+
+def from_json(data: dict[str, Any]) -> Event:
+    """Rebuild the event that `to_json` described."""
+    fields = dict(data)
+    return _KINDS[fields.pop("kind")](**fields)

@@ -1,0 +1,50 @@
+"""What this machine can give a computation: cores and memory, as the operating system limits them."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+
+_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+_CGROUP_V1_PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may keep busy: affinity and cgroup quota, at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cores, math.ceil(quota))) if quota else max(1, cores)
+
+
+def available_memory_bytes() -> int:
+    """Return the memory a new process could use without swapping, in bytes."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory this process has had resident so far, in bytes."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _cgroup_quota() -> float | None:
+    """Return the container's CPU limit in cores, or None when there is none."""
+    try:
+        if _CGROUP_V2.exists():
+            quota, period = _CGROUP_V2.read_text().split()
+        else:
+            quota, period = _CGROUP_V1.read_text(), _CGROUP_V1_PERIOD.read_text()
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError):  # no cgroup, or "max": no limit
+        return None

@@ -1,0 +1,122 @@
+"""Nothing half-made under a final name: files are written beside their target, then moved onto it.
+
+A part file is called `.{name}.part-{pid}` so that a later run can tell which ones nobody writes to
+any more and remove them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from localllm.errors import SameFileError, StorageError
+from localllm.units import format_bytes
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def publishing(target: Path) -> Iterator[Path]:
+    """Yield a path to write to; on success it becomes `target`, on any failure nothing remains.
+
+    Missing parent directories are made, and removed again when the write fails. Raise StorageError
+    for anything the file system refuses.
+    """
+    with translated_errors(target):
+        made = _make_parents(target.parent)
+        remove_stale_parts(target)
+    part = target.with_name(f".{target.name}.part-{os.getpid()}")
+    try:
+        with translated_errors(target):
+            yield part
+            _flush_to_disk(part)
+            part.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        for directory in made:
+            with suppress(OSError):
+                directory.rmdir()
+        raise
+    _flush_directory(target.parent)
+
+
+@contextmanager
+def translated_errors(target: Path) -> Iterator[None]:
+    """Turn an OSError while writing `target` into a StorageError with a hint."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            free = free_bytes(target)
+            hint = f"{format_bytes(free)} are free there; free some space or choose another place with `-o`"
+            raise StorageError(f"no space left to write {target}", hint=hint) from error
+        raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def remove_stale_parts(target: Path) -> None:
+    """Remove part files of `target` whose process is gone."""
+    import psutil
+
+    prefix = f".{target.name}.part-"
+    with suppress(OSError):
+        for path in target.parent.iterdir():
+            suffix = path.name.removeprefix(prefix)
+            if suffix != path.name and suffix.isdigit() and not psutil.pid_exists(int(suffix)):
+                with suppress(OSError):
+                    path.unlink()
+
+
+def free_bytes(path: Path) -> int:
+    """Return the free bytes on the file system that holds `path` or will hold it."""
+    import shutil
+
+    existing = path
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
+def require_space(target: Path, size_bytes: int) -> None:
+    """Raise StorageError when the disk cannot hold `size_bytes` more at `target`."""
+    free = free_bytes(target)
+    if size_bytes > free:
+        raise StorageError(
+            f"{target} needs {format_bytes(size_bytes)}, but only {format_bytes(free)} are free there",
+            hint="free some space or choose another place with `-o`",
+        )
+
+
+def require_distinct(source: Path, target: Path) -> None:
+    """Raise SameFileError when writing `target` would overwrite `source`, also through a link."""
+    if target.exists() and target.samefile(source):
+        raise SameFileError(
+            f"{target} is the file it would be made from", hint="choose another output with `-o`"
+        )
+
+
+def _make_parents(directory: Path) -> list[Path]:
+    """Create `directory` and return what was missing, deepest first."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_directory(directory: Path) -> None:
+    """Make the rename itself durable where directories can be synced (not on Windows)."""
+    if os.name == "nt":
+        return
+    with suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,91 @@
+"""What `MODEL` means on the command line: a path, a name in the library or a hub repository.
+
+`ModelRef.parse(str(ref)) == ref` for every reference. Parsing looks at the text only, never at the
+disk or the network; `store` and `hub` decide whether the thing exists.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from localllm.errors import UsageError
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_QUANT = re.compile(r"^[A-Za-z0-9_]+$")
+_LIBRARY = re.compile(rf"^{_NAME}$")
+_HUB = re.compile(rf"^(?P<repo>{_NAME}/{_NAME})(?:/(?P<file>[^@:]+\.gguf))?(?:@(?P<revision>[^:@]+))?$")
+_HUB_PREFIXES = ("hf.co/", "huggingface.co/", "https://hf.co/", "https://huggingface.co/", "hf:")
+
+
+class RefKind(StrEnum):
+    PATH = "path"
+    LIBRARY = "library"
+    HUB = "hub"
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A parsed model reference.
+
+    `target` is the path, the library name or `org/repo`; `level` the quantization asked for in
+    upper case; `revision` and `file` only exist for hub references.
+    """
+
+    kind: RefKind
+    target: str
+    level: str | None = None
+    revision: str | None = None
+    file: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> ModelRef:
+        """Parse what a user typed. Raise UsageError when it is empty or cannot mean anything."""
+        if not text.strip():
+            raise UsageError("the model reference is empty", hint="try `localllm list`")
+        if _looks_like_path(text):
+            return cls._parse_path(text)
+        body, _, level = _without_hub_prefix(text).partition(":")
+        if level and not _QUANT.match(level):
+            raise UsageError(
+                f"`{level}` is not a quantization level",
+                hint="write it like `my-finetune:Q4_K_M`",
+            )
+        wanted = level.upper() or None
+        if _LIBRARY.match(body):
+            return cls(RefKind.LIBRARY, body, wanted)
+        match = _HUB.match(body)
+        if match:
+            return cls(RefKind.HUB, match["repo"], wanted, match["revision"], match["file"])
+        return cls(RefKind.PATH, text)
+
+    @classmethod
+    def _parse_path(cls, text: str) -> ModelRef:
+        """Read `path` or `path:LEVEL`, where a drive letter's colon is part of the path."""
+        head, colon, tail = text.rpartition(":")
+        if colon and len(head) > 1 and _QUANT.match(tail):
+            return cls(RefKind.PATH, head, tail.upper())
+        return cls(RefKind.PATH, text)
+
+    def __str__(self) -> str:
+        file = f"/{self.file}" if self.file else ""
+        revision = f"@{self.revision}" if self.revision else ""
+        level = f":{self.level}" if self.level else ""
+        return f"{self.target}{file}{revision}{level}"
+
+
+def _looks_like_path(text: str) -> bool:
+    """Tell whether `text` is written as a path: it starts like one or is a plain `.gguf` name."""
+    separators = ("/", "\\") if os.sep == "\\" else ("/",)
+    if text.startswith((".", "~", *separators)) or re.match(r"^[A-Za-z]:[\\/]", text):
+        return True
+    return text.lower().endswith(".gguf") and text.count("/") != 2 and "://" not in text
+
+
+def _without_hub_prefix(text: str) -> str:
+    for prefix in _HUB_PREFIXES:
+        if text.startswith(prefix):
+            return text.removeprefix(prefix)
+    return text

@@ -1,0 +1,42 @@
+"""Bytes, parameter counts and durations as people write them (pure functions)."""
+
+from __future__ import annotations
+
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
+_DECIMAL = ("", "K", "M", "B", "T")
+
+
+def format_bytes(size_bytes: float) -> str:
+    """Format a byte count with binary prefixes: 1536 → "1.5 KiB"."""
+    value = float(size_bytes)
+    for unit in _BINARY[:-1]:
+        if abs(value) < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{_three_digits(value)} {unit}"
+        value /= 1024
+    return f"{_three_digits(value)} {_BINARY[-1]}"
+
+
+def format_count(count: float) -> str:
+    """Format a parameter or token count with decimal prefixes: 1_040_000_000 → "1.04B"."""
+    value = float(count)
+    for prefix in _DECIMAL[:-1]:
+        if abs(value) < 1000:
+            return f"{value:.0f}" if not prefix else f"{_three_digits(value)}{prefix}"
+        value /= 1000
+    return f"{_three_digits(value)}{_DECIMAL[-1]}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Format a duration: 0.0123 → "12 ms", 3.2 → "3.2 s", 125 → "2 min 5 s"."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def _three_digits(value: float) -> str:
+    """Format with three significant digits, without an exponent."""
+    magnitude = abs(value)
+    return f"{value:.2f}" if magnitude < 10 else f"{value:.1f}" if magnitude < 100 else f"{value:.0f}"
