@@ -1,0 +1,111 @@
+"""Refuses files that would make llama.cpp abort the process instead of reporting an error.
+
+llama.cpp answers most damage with an error, but some metadata ends in an assertion failure, at load
+or at the first token. These checks name the problem before llama.cpp sees the file. They hold for
+model files; vocabulary-only files and adapters are checked as far as they go.
+"""
+
+from __future__ import annotations
+
+import math
+
+from localllm.errors import InvalidGGUFError
+from localllm.gguf_file.format import Key, ValueType
+from localllm.gguf_file.reader import GGUFHeader
+
+_MAX_LAYERS = 512  # LLAMA_MAX_LAYERS
+_MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS
+_ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
+_VECTOR_TYPES = ("F32", "F16", "BF16")
+_NOT_WEIGHTS = ("I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K")
+
+
+def require_loadable(header: GGUFHeader, label: str) -> None:
+    """Raise InvalidGGUFError when llama.cpp would not survive this file; `label` names it."""
+    for problem in (
+        _layers(header),
+        _experts(header),
+        _rope(header),
+        _epsilon(header),
+        _vocabulary(header),
+        _tensors(header),
+        _texts(header),
+    ):
+        if problem:
+            raise InvalidGGUFError(f"{label}: {problem}")
+
+
+def _layers(header: GGUFHeader) -> str | None:
+    if not header.architecture:
+        return "it does not say which architecture it is (`general.architecture`)"
+    layers = header.architecture_integer("block_count")
+    if layers is not None and not 1 <= layers <= _MAX_LAYERS:
+        return f"it claims to have {layers} layers"
+    context = header.architecture_integer("context_length")
+    if context is not None and not 1 <= context < 2**31:
+        return f"it claims a context of {context} tokens"
+    predicted = header.architecture_integer("nextn_predict_layers")
+    if predicted is not None and layers is not None and predicted > layers:
+        return f"it claims {predicted} prediction layers of {layers}"
+    return None
+
+
+def _experts(header: GGUFHeader) -> str | None:
+    total = header.architecture_integer("expert_count") or 0
+    used = header.architecture_integer("expert_used_count") or 0
+    if total > _MAX_EXPERTS or used > total or (total > 0 and used == 0):
+        return f"it claims to use {used} of {total} experts"
+    return None
+
+
+def _rope(header: GGUFHeader) -> str | None:
+    scaling = header.metadata.get(f"{header.architecture}.rope.scaling.type")
+    if scaling is not None and scaling not in _ROPE_SCALINGS:
+        return f"it asks for unknown rope scaling {str(scaling)[:40]!r}"
+    return None
+
+
+def _epsilon(header: GGUFHeader) -> str | None:
+    for suffix in ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"):
+        value = header.number(f"{header.architecture}.{suffix}")
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            return f"`{suffix}` is {value}"
+    return None
+
+
+def _vocabulary(header: GGUFHeader) -> str | None:
+    tokens = header.array(Key.TOKENS)
+    if tokens is None:
+        return None
+    if tokens.item_type is not ValueType.STRING:
+        return "its vocabulary is not a list of texts"
+    texts = tokens.raw_strings()
+    if len(set(texts)) != len(texts):
+        seen: set[bytes] = set()
+        twice = next(text for text in texts if text in seen or seen.add(text))  # type: ignore[func-returns-value]
+        return f"token {twice.decode('utf-8', 'replace')[:40]!r} appears twice in its vocabulary"
+    for key in ("bos", "eos", "unknown", "padding", "seperator", "eot"):
+        index = header.integer(f"tokenizer.ggml.{key}_token_id")
+        if index is not None and not 0 <= index < len(texts):
+            return f"its {key} token {index} is outside the vocabulary of {len(texts)}"
+    return None
+
+
+def _tensors(header: GGUFHeader) -> str | None:
+    for tensor in header.tensors:
+        dimensions = sum(1 for size in tensor.shape if size > 1)
+        if tensor.type.name in _NOT_WEIGHTS:
+            return f"tensor `{tensor.name}` has type {tensor.type.name}, which is not a weight type"
+        if tensor.name.endswith("norm.weight") and dimensions <= 1 and tensor.type.name != "F32":
+            return f"norm `{tensor.name}` is stored as {tensor.type.name} instead of F32"
+        if dimensions <= 1 and tensor.type.name not in _VECTOR_TYPES and len(tensor.shape) == 1:
+            return f"vector `{tensor.name}` is stored as {tensor.type.name}"
+    return None
+
+
+def _texts(header: GGUFHeader) -> str | None:
+    """The binding drops all metadata when one text is not UTF-8; the reader marks such bytes."""
+    for key, value in header.metadata.items():
+        if isinstance(value, str) and "\ufffd" in value:
+            return f"metadata `{key}` is not valid UTF-8"
+    return None

@@ -1,0 +1,161 @@
+"""Writes GGUF files: metadata first, then tensor entries, then data in the same order.
+
+`GGUFWriter` streams: the header is computed from shapes and types, and the caller then hands over
+each tensor's bytes, in order, in pieces of any size. Everything the reader refuses is refused here
+too, before a byte reaches the disk. Files are GGUF version 3, little endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from localllm.gguf_file.format import (
+    DEFAULT_ALIGNMENT,
+    MAGIC,
+    MAX_NAME_BYTES,
+    SCALAR_FORMATS,
+    WRITTEN_VERSION,
+    Key,
+    TensorType,
+    ValueType,
+)
+from localllm.gguf_file.reader import TensorInfo
+
+
+@dataclass(frozen=True)
+class TypedValue:
+    """A metadata value with its GGUF type; `item_type` is set for arrays only."""
+
+    type: ValueType
+    value: Any
+    item_type: ValueType | None = None
+
+
+def uint32(value: int) -> TypedValue:
+    return TypedValue(ValueType.UINT32, value)
+
+
+def float32(value: float) -> TypedValue:
+    return TypedValue(ValueType.FLOAT32, value)
+
+
+def boolean(value: bool) -> TypedValue:
+    return TypedValue(ValueType.BOOL, value)
+
+
+def string(value: str) -> TypedValue:
+    return TypedValue(ValueType.STRING, value)
+
+
+def array(item_type: ValueType, values: Sequence[Any]) -> TypedValue:
+    return TypedValue(ValueType.ARRAY, values, item_type)
+
+
+Metadata = Mapping[str, TypedValue]
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """A tensor to be written: ggml shape order (row length first)."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: TensorType
+
+
+def layout(entries: Iterable[TensorEntry], alignment: int = DEFAULT_ALIGNMENT) -> list[TensorInfo]:
+    """Give every entry its offset: one after the other, each padded to `alignment` bytes.
+
+    Raise ValueError for a name llama.cpp would refuse or one that appears twice.
+    """
+    infos: list[TensorInfo] = []
+    seen: set[str] = set()
+    offset = 0
+    for entry in entries:
+        if not 0 < len(entry.name.encode()) <= MAX_NAME_BYTES:
+            raise ValueError(f"tensor name is not 1 to {MAX_NAME_BYTES} bytes long: {entry.name!r}")
+        if entry.name in seen:
+            raise ValueError(f"tensor name appears twice: {entry.name!r}")
+        seen.add(entry.name)
+        info = TensorInfo(entry.name, entry.shape, entry.type, offset)
+        infos.append(info)
+        offset += info.size_bytes + -info.size_bytes % alignment
+    return infos
+
+
+def encode_header(metadata: Metadata, tensors: Sequence[TensorInfo]) -> bytes:
+    """Return the header, padded to the start of the data section."""
+    parts = [MAGIC, struct.pack("<IQQ", WRITTEN_VERSION, len(tensors), len(metadata))]
+    for key, value in metadata.items():
+        parts.append(_string(key))
+        parts.append(_value(value))
+    for tensor in tensors:
+        parts.append(_string(tensor.name))
+        dimensions = len(tensor.shape)
+        parts.append(struct.pack(f"<I{dimensions}Q", dimensions, *tensor.shape))
+        parts.append(struct.pack("<IQ", tensor.type.id, tensor.offset))
+    header = b"".join(parts)
+    return header + bytes(-len(header) % alignment_of(metadata))
+
+
+def alignment_of(metadata: Metadata) -> int:
+    """Return the alignment the metadata asks for."""
+    return int(metadata[Key.ALIGNMENT].value) if Key.ALIGNMENT in metadata else DEFAULT_ALIGNMENT
+
+
+class GGUFWriter:
+    """Writes one GGUF file to an open binary file, tensor after tensor, in the order of `entries`."""
+
+    def __init__(self, file: BinaryIO, metadata: Metadata, entries: Iterable[TensorEntry]) -> None:
+        self._file = file
+        self._alignment = alignment_of(metadata)
+        self.tensors = layout(entries, self._alignment)
+        self._next = 0
+        header = encode_header(metadata, self.tensors)
+        self.total_bytes = len(header) + sum(
+            tensor.size_bytes + -tensor.size_bytes % self._alignment for tensor in self.tensors
+        )
+        file.write(header)
+
+    def write_tensor(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
+        """Write the data of the next tensor. Raise ValueError if it is not `name` or of the wrong size."""
+        expected = self.tensors[self._next]
+        if expected.name != name:
+            raise ValueError(f"expected the data of {expected.name!r}, got {name!r}")
+        written = 0
+        for piece in pieces:
+            self._file.write(piece)
+            written += len(piece)
+        if written != expected.size_bytes:
+            raise ValueError(f"{name!r} has {written} bytes of data, not {expected.size_bytes}")
+        self._file.write(bytes(-written % self._alignment))
+        self._next += 1
+
+    def finish(self) -> None:
+        """Check that every tensor was written."""
+        if self._next != len(self.tensors):
+            raise ValueError(f"no data for {self.tensors[self._next].name!r}")
+
+
+def _string(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def _value(value: TypedValue) -> bytes:
+    if value.type is not ValueType.ARRAY:
+        return struct.pack("<I", value.type) + _payload(value.type, [value.value])
+    item_type = value.item_type
+    if item_type is None:
+        raise ValueError("an array needs an item type")
+    head = struct.pack("<IIQ", ValueType.ARRAY, item_type, len(value.value))
+    return head + _payload(item_type, value.value)
+
+
+def _payload(kind: ValueType, values: Sequence[Any]) -> bytes:
+    if kind is ValueType.STRING:
+        return b"".join(map(_string, values))
+    return struct.pack(f"<{len(values)}{SCALAR_FORMATS[kind][0]}", *values)
