@@ -1,0 +1,1 @@
+"""The only place that talks to llama.cpp and ggml: loading, logs, child processes, models, quantization."""
