@@ -1,0 +1,1 @@
+"""Converts checkpoints to GGUF; families are tables, everything else is one pipeline (see `convert`)."""

@@ -1,0 +1,106 @@
+"""A model's hyperparameters under one spelling, whatever wrote config.json.
+
+`normalise` merges a nested text configuration into the root, fills the defaults the family declares
+(those transformers would fill in; transformers 5 writes `rope_parameters` where 4 wrote `rope_theta`
+and `rope_scaling`), and gathers everything about rotary embeddings under `rope`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from localllm.errors import CheckpointError
+
+_TEXT_CONFIGS = ("text_config", "llm_config", "lm_config", "language_config")
+_ROPE_THETA = ("global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Normalised hyperparameters with typed access; a missing required one is an error, never a guess."""
+
+    values: Mapping[str, Any]
+
+    def get(self, *names: str) -> Any:
+        """Return the first of `names` that is present and not null, or None."""
+        return next((self.values[name] for name in names if self.values.get(name) is not None), None)
+
+    def integer(self, *names: str) -> int:
+        """Return a required whole number. Raise CheckpointError when it is missing or not one."""
+        value = self.get(*names)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self._missing(names, value, "a whole number")
+        return value
+
+    def number(self, *names: str) -> float:
+        """Return a required number. Raise CheckpointError when it is missing or not one."""
+        value = self.get(*names)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._missing(names, value, "a number")
+        return float(value)
+
+    @property
+    def rope(self) -> Mapping[str, Any]:
+        rope: Mapping[str, Any] = self.values["rope"]
+        return rope
+
+    @property
+    def layers(self) -> int:
+        return self.integer("num_hidden_layers", "n_layers", "n_layer", "num_layers")
+
+    @property
+    def heads(self) -> int:
+        return self.integer("num_attention_heads", "n_head", "n_heads")
+
+    @property
+    def kv_heads(self) -> int:
+        return self.heads if self.get("num_key_value_heads") is None else self.integer("num_key_value_heads")
+
+    @property
+    def head_size(self) -> int:
+        """Return the width of one attention head: `head_dim`, or the hidden size shared out evenly."""
+        if self.get("head_dim") is not None:
+            return self.integer("head_dim")
+        return self.integer("hidden_size") // self.heads
+
+    def _missing(self, names: Iterable[str], value: object, wanted: str) -> CheckpointError:
+        names = " or ".join(f"`{name}`" for name in names)
+        if value is None:
+            return CheckpointError(f"config.json has no {names}, which this architecture needs")
+        return CheckpointError(f"config.json: {names} must be {wanted}, not {value!r}")
+
+
+def normalise(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> ModelConfig:
+    """Return the hyperparameters of config.json over the family's `defaults`."""
+    merged = {**defaults, **{name: value for name, value in config.items() if value is not None}}
+    for name in _TEXT_CONFIGS:
+        nested = config.get(name)
+        if isinstance(nested, Mapping):
+            merged.update({key: value for key, value in nested.items() if value is not None})
+    merged["rope"] = _rope(merged)
+    result = ModelConfig(merged)
+    if result.heads == 0 or result.kv_heads == 0 or result.heads % result.kv_heads:
+        raise CheckpointError(
+            f"config.json: {result.heads} attention heads cannot share {result.kv_heads} key-value heads"
+        )
+    return result
+
+
+def _rope(merged: Mapping[str, Any]) -> dict[str, Any]:
+    """Gather the rotary settings: theta, scaling type and its parameters."""
+    given = merged.get("rope_parameters") or merged.get("rope_scaling") or {}
+    if not isinstance(given, Mapping):
+        raise CheckpointError("config.json: the rope settings are not an object")
+    rope = dict(given.get("full_attention", given))
+    if "rope_theta" not in rope:
+        theta = next((merged[name] for name in _ROPE_THETA if merged.get(name) is not None), None)
+        if theta is not None:
+            rope["rope_theta"] = theta
+    if "rope_type" not in rope and "type" in rope:
+        rope["rope_type"] = rope["type"]
+    for name in ("partial_rotary_factor", "original_max_position_embeddings"):
+        if name not in rope and merged.get(name) is not None:
+            rope[name] = merged[name]
+    return rope

@@ -1,0 +1,148 @@
+"""Converts a Hugging Face checkpoint to GGUF: plan everything, then stream tensor after tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from localllm.checkpoint import Checkpoint, open_checkpoint
+from localllm.conversion.config import ModelConfig, normalise
+from localllm.conversion.encode import encode_tensor
+from localllm.conversion.families import family_of
+from localllm.conversion.family import Family
+from localllm.conversion.keys import encode_keys, rope_scaling
+from localllm.conversion.metadata import general_metadata
+from localllm.conversion.out_type import OutType
+from localllm.conversion.plan import ConversionPlan, choose_type, plan_conversion
+from localllm.conversion.special_tokens import chat_template_metadata, special_token_metadata
+from localllm.conversion.verify import verify_conversion
+from localllm.conversion.vocabulary import build_vocabulary
+from localllm.errors import UsageError
+from localllm.events import Advanced, Emit, Finished, Notice, Started, ignore
+from localllm.gguf_file.format import TensorType
+from localllm.gguf_file.writer import GGUFWriter, Metadata, layout
+from localllm.publication import publishing, require_space, translated_errors
+
+
+@dataclass(frozen=True)
+class ConversionResult:
+    """What `convert` wrote: sizes in bytes, `level` the type most tensors have."""
+
+    path: Path
+    architecture: str
+    level: str
+    parameters: int
+    tensors: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class _Conversion:
+    checkpoint: Checkpoint
+    config: ModelConfig
+    plan: ConversionPlan
+    metadata: Metadata
+    arch: str
+
+
+def convert(
+    source: Path,
+    *,
+    output: Path,
+    out_type: OutType = OutType.AUTO,
+    name: str | None = None,
+    pre: str | None = None,
+    emit: Emit = ignore,
+) -> ConversionResult:
+    """Convert the checkpoint directory `source` to the GGUF file `output`.
+
+    `out_type` is the type of the matrices (`auto`: the checkpoint's own 16-bit type), `name` replaces
+    `general.name`, `pre` the recognised pre-tokenizer. Nothing is written unless the whole
+    conversion succeeds; the result has been re-read and its vocabulary tested in llama.cpp. Raise
+    CheckpointError, UnsupportedModelError, TokenizerError or StorageError.
+    """
+    if output.is_dir():
+        raise UsageError(f"{output} is a directory", hint="give the file a name, for example model.gguf")
+    work = _prepare(source, out_type, name, pre, emit)
+    total = sum(tensor.size_bytes for tensor in layout(t.entry for t in work.plan.tensors))
+    with translated_errors(output):
+        require_space(output, total)
+    with publishing(output) as part:
+        size = _write(work, part, total, emit)
+        verify_conversion(part, work.checkpoint)
+    return ConversionResult(
+        path=output,
+        architecture=work.arch,
+        level=work.plan.out_type.name,
+        parameters=work.plan.parameters,
+        tensors=len(work.plan.tensors),
+        size_bytes=size,
+    )
+
+
+def resolve_type(source: Path) -> TensorType:
+    """Return the type `auto` stands for with the checkpoint directory `source`."""
+    return choose_type(open_checkpoint(source), OutType.AUTO)
+
+
+def _prepare(source: Path, out_type: OutType, name: str | None, pre: str | None, emit: Emit) -> _Conversion:
+    checkpoint = open_checkpoint(source)
+    family = family_of(checkpoint.architecture)
+    config = normalise(checkpoint.config, family.defaults)
+    plan = plan_conversion(checkpoint, family, config, out_type)
+    config = _with_true_vocabulary_size(config, plan.vocabulary_rows, emit)
+    for tensor, reason in plan.dropped:
+        emit(Notice(f"left out `{tensor}`: {reason}"))
+    metadata = _metadata(checkpoint, family, config, plan, name, pre, emit)
+    return _Conversion(checkpoint, config, plan, metadata, family.arch)
+
+
+def _with_true_vocabulary_size(config: ModelConfig, rows: int, emit: Emit) -> ModelConfig:
+    """The embedding decides how many tokens there are; config.json is sometimes left behind."""
+    stated = config.get("vocab_size")
+    if stated == rows:
+        return config
+    emit(Notice(f"config.json says vocab_size {stated}, the embedding has {rows} rows: using {rows}"))
+    return ModelConfig({**config.values, "vocab_size": rows})
+
+
+def _metadata(
+    checkpoint: Checkpoint,
+    family: Family,
+    config: ModelConfig,
+    plan: ConversionPlan,
+    name: str | None,
+    pre: str | None,
+    emit: Emit,
+) -> Metadata:
+    vocabulary = build_vocabulary(checkpoint, plan.vocabulary_rows, pre)
+    template = chat_template_metadata(checkpoint)
+    if not template:
+        emit(
+            Notice(
+                "the checkpoint has no chat template; chat will run as plain completion",
+                hint="copy chat_template.jinja of the base model into the directory and convert again",
+            )
+        )
+    return {
+        **general_metadata(checkpoint, family.arch, plan.parameters, plan.out_type, name),
+        **encode_keys(family.arch, family.keys, config),
+        **{f"{family.arch}.{suffix}": value for suffix, value in rope_scaling(config)},
+        **vocabulary.metadata(),
+        **special_token_metadata(checkpoint, vocabulary),
+        **template,
+    }
+
+
+def _write(work: _Conversion, part: Path, total: int, emit: Emit) -> int:
+    emit(Started("convert", total, "bytes"))
+    done = 0
+    with part.open("wb") as file:
+        writer = GGUFWriter(file, work.metadata, (tensor.entry for tensor in work.plan.tensors))
+        for planned, info in zip(work.plan.tensors, writer.tensors, strict=True):
+            writer.write_tensor(planned.entry.name, encode_tensor(planned, work.config))
+            done += info.size_bytes
+            emit(Advanced("convert", done, planned.entry.name))
+        writer.finish()
+    emit(Finished("convert"))
+    return writer.total_bytes

@@ -1,0 +1,91 @@
+"""Turns planned tensors into bytes, in pieces, checking every value on the way.
+
+A tensor whose type does not change is copied; all others go through float32 and ggml's own
+encoders. Memory is bounded by one piece, or by one tensor where a verb needs all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localllm.checkpoint import CheckpointTensor
+from localllm.conversion.config import ModelConfig
+from localllm.conversion.family import ComputedTensor
+from localllm.conversion.plan import PlannedTensor
+from localllm.errors import CheckpointError
+from localllm.gguf_file.format import TensorType
+from localllm.native.rows import encode_rows
+
+_PIECE_WEIGHTS = 4 * 1024 * 1024
+_FLOAT16_MAX = 65504.0
+
+
+def encode_tensor(planned: PlannedTensor, config: ModelConfig) -> Iterator[memoryview]:
+    """Yield the bytes of one tensor, in order.
+
+    Raise CheckpointError for NaN or infinity in the weights, and for values float16 cannot hold.
+    """
+    source, kind = planned.source, planned.entry.type
+    if isinstance(source, ComputedTensor):
+        yield _bytes(source.values.astype("<f4"))
+        return
+    columns = planned.entry.shape[0]
+    for rows in _rows(planned, config):
+        _require_finite(rows, source)
+        if source.dtype == kind.name:
+            yield _bytes(rows)
+        else:
+            yield _encode(_as_float32(rows).reshape(-1, columns), kind, source)
+
+
+def _rows(planned: PlannedTensor, config: ModelConfig) -> Iterator[NDArray[Any]]:
+    """Yield the source's values in its own dtype (bfloat16 as uint16), transformed where asked."""
+    source = planned.source
+    assert isinstance(source, CheckpointTensor)
+    if planned.op is None:
+        yield from source.read_pieces(_PIECE_WEIGHTS)
+        return
+    whole = source.read_array()
+    try:
+        yield planned.op.apply(whole if planned.op.moves_only else _as_float32(whole), config)
+    except ValueError:
+        raise CheckpointError(
+            f"tensor `{source.name}` of shape {list(source.shape)} does not fit the heads in config.json"
+        ) from None
+
+
+def _as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Widen to float32; uint16 means bfloat16, whose bits are float32's upper half."""
+    if values.dtype == np.uint16:
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32, copy=False)
+
+
+def _require_finite(values: NDArray[Any], source: CheckpointTensor) -> None:
+    if values.dtype == np.uint16:
+        finite = bool(((values & 0x7F80) != 0x7F80).all())
+    else:
+        finite = bool(np.isfinite(values).all())
+    if not finite:
+        raise CheckpointError(
+            f"tensor `{source.name}` contains NaN or infinity",
+            hint="the training diverged or the file is damaged; use an earlier checkpoint",
+        )
+
+
+def _encode(rows: NDArray[np.float32], kind: TensorType, source: CheckpointTensor) -> memoryview:
+    if kind.name == "F16" and float(np.abs(rows).max(initial=0.0)) > _FLOAT16_MAX:
+        raise CheckpointError(
+            f"tensor `{source.name}` has values too large for f16", hint="convert with `--outtype bf16`"
+        )
+    if kind.name == "F32":
+        return _bytes(rows.astype("<f4"))
+    return _bytes(encode_rows(rows, kind))
+
+
+def _bytes(values: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(values).data.cast("B")

@@ -1,0 +1,105 @@
+"""Which metadata keys a model gets, as data: a suffix, a type and where the value comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from localllm.conversion.config import ModelConfig
+from localllm.errors import CheckpointError, UnsupportedModelError
+from localllm.gguf_file.format import ValueType
+from localllm.gguf_file.writer import TypedValue
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """One `{arch}.{suffix}` key. `value` returns None when the key is to be left out."""
+
+    suffix: str
+    type: ValueType
+    value: Callable[[ModelConfig], Any]
+
+
+def from_config(suffix: str, kind: ValueType, *names: str, required: bool = False) -> ModelKey:
+    """Take the value of the first config.json entry of `names` that is present."""
+
+    def read(config: ModelConfig) -> Any:
+        if config.get(*names) is None and not required:
+            return None
+        return config.integer(*names) if kind is ValueType.UINT32 else config.number(*names)
+
+    return ModelKey(suffix, kind, read)
+
+
+def encode_keys(arch: str, keys: Iterable[ModelKey], config: ModelConfig) -> dict[str, TypedValue]:
+    """Evaluate `keys`; raise CheckpointError when a required value is missing."""
+    values = ((key, key.value(config)) for key in keys)
+    return {f"{arch}.{key.suffix}": TypedValue(key.type, value) for key, value in values if value is not None}
+
+
+def rope_scaling(config: ModelConfig) -> Iterator[tuple[str, TypedValue]]:
+    """Yield the `rope.scaling.*` keys for the scaling types the runtime knows from metadata.
+
+    "llama3" has no keys (it becomes a tensor); an unknown type is refused, because ignoring it would
+    change what the model computes.
+    """
+    rope = config.rope
+    kind = str(rope.get("rope_type", "default"))
+    if kind in ("default", "llama3"):
+        return
+    if kind == "dynamic":
+        raise UnsupportedModelError(
+            "config.json asks for dynamic rope scaling, which GGUF files cannot express",
+            hint="remove `rope_scaling` from config.json to use the model at its original context length",
+        )
+    if kind not in ("linear", "yarn"):
+        raise UnsupportedModelError(f"rope scaling of type `{kind}` is not supported for this architecture")
+    if "factor" not in rope:
+        raise CheckpointError(f"config.json: rope scaling of type `{kind}` has no factor")
+    yield "rope.scaling.type", TypedValue(ValueType.STRING, kind)
+    yield "rope.scaling.factor", TypedValue(ValueType.FLOAT32, float(rope["factor"]))
+    if kind == "yarn":
+        yield from _yarn(rope)
+
+
+def _yarn(rope: Any) -> Iterator[tuple[str, TypedValue]]:
+    original = rope.get("original_max_position_embeddings")
+    if not isinstance(original, int):
+        raise CheckpointError("config.json: yarn scaling needs original_max_position_embeddings")
+    yield "rope.scaling.original_context_length", TypedValue(ValueType.UINT32, original)
+    names = (
+        ("yarn_ext_factor", "extrapolation_factor"),
+        ("yarn_attn_factor", "attention_factor"),
+        ("yarn_beta_fast", "beta_fast"),
+        ("yarn_beta_slow", "beta_slow"),
+    )
+    for suffix, name in names:
+        if rope.get(name) is not None:
+            yield f"rope.scaling.{suffix}", TypedValue(ValueType.FLOAT32, float(rope[name]))
+
+
+# What every transformer with RMS normalisation writes; names in order of precedence.
+COMMON_KEYS: tuple[ModelKey, ...] = (
+    ModelKey("block_count", ValueType.UINT32, lambda c: c.layers),
+    from_config(
+        "context_length",
+        ValueType.UINT32,
+        "max_position_embeddings",
+        "n_ctx",
+        "n_positions",
+        required=True,
+    ),
+    from_config("embedding_length", ValueType.UINT32, "hidden_size", "n_embd", required=True),
+    from_config("feed_forward_length", ValueType.UINT32, "intermediate_size", "n_inner", required=True),
+    ModelKey("attention.head_count", ValueType.UINT32, lambda c: c.heads),
+    ModelKey("attention.head_count_kv", ValueType.UINT32, lambda c: c.kv_heads),
+    from_config(
+        "attention.layer_norm_rms_epsilon", ValueType.FLOAT32, "rms_norm_eps", "norm_eps", required=True
+    ),
+    ModelKey("rope.freq_base", ValueType.FLOAT32, lambda c: c.rope.get("rope_theta")),
+)
+HEAD_SIZE_KEYS: tuple[ModelKey, ...] = (
+    ModelKey("attention.key_length", ValueType.UINT32, lambda c: c.head_size),
+    ModelKey("attention.value_length", ValueType.UINT32, lambda c: c.head_size),
+)

@@ -1,0 +1,102 @@
+"""The `general.*` keys: what a model is called, who made it, from what, under which licence.
+
+The reading of the model card, the directory name and config.json is the gguf package's own
+(`gguf.Metadata`), so that names agree with those other converters write. Everything comes from an
+untrusted model card: lengths are capped, control characters removed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gguf
+import yaml
+
+from localllm.checkpoint import Checkpoint
+from localllm.gguf_file.format import FILE_TYPES, Key, TensorType, ValueType
+from localllm.gguf_file.writer import TypedValue, string, uint32
+
+_QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
+_MAX_TEXT = 16_384
+# generation_config.json entry -> `general.sampling.*`
+_SAMPLING = {
+    "sequence": ("sequence", ValueType.STRING),
+    "top_k": ("top_k", ValueType.INT32),
+    "top_p": ("top_p", ValueType.FLOAT32),
+    "min_p": ("min_p", ValueType.FLOAT32),
+    "xtc_probability": ("xtc_probability", ValueType.FLOAT32),
+    "xtc_threshold": ("xtc_threshold", ValueType.FLOAT32),
+    "temperature": ("temp", ValueType.FLOAT32),
+    "penalty_last_n": ("penalty_last_n", ValueType.INT32),
+    "repetition_penalty": ("penalty_repeat", ValueType.FLOAT32),
+}
+
+
+def general_metadata(
+    checkpoint: Checkpoint, arch: str, parameters: int, out_type: TensorType, name: str | None = None
+) -> dict[str, TypedValue]:
+    """Return the `general.*` keys of a converted model; `name` overrides the one found."""
+    found = _from_model_card(checkpoint, parameters, name)
+    file_type = next(code for code, label in FILE_TYPES.items() if label == out_type.name)
+    return {
+        str(Key.ARCHITECTURE): string(arch),
+        str(Key.TYPE): string("model"),
+        **found,
+        **dict(_sampling_defaults(checkpoint)),
+        str(Key.FILE_TYPE): uint32(file_type),
+        str(Key.QUANTIZATION_VERSION): uint32(_QUANTIZATION_VERSION),
+    }
+
+
+def _from_model_card(checkpoint: Checkpoint, parameters: int, name: str | None) -> dict[str, TypedValue]:
+    logging.getLogger("gguf").setLevel(logging.ERROR)  # it reports every heuristic it tries
+    directory = checkpoint.directory.resolve()
+    metadata = gguf.Metadata.apply_metadata_heuristic(
+        gguf.Metadata(), _model_card(directory), dict(checkpoint.config), directory, parameters
+    )
+    metadata.name = name or metadata.name or directory.name
+    metadata.size_label = metadata.size_label or gguf.size_label(parameters, 0, 0, 0)
+    writer = gguf.GGUFWriter(None, "")  # collects the keys; nothing is written
+    metadata.set_gguf_meta_model(writer)
+    own = (Key.ARCHITECTURE, Key.TYPE)
+    return {key: _clean(value) for key, value in writer.kv_data[0].items() if key not in own}
+
+
+def _model_card(directory: Path) -> dict[str, Any]:
+    """Return the card's front matter; a card that cannot be parsed says nothing."""
+    try:
+        card: dict[str, Any] = gguf.Metadata.load_model_card(directory)
+    except (yaml.YAMLError, ValueError, OSError):
+        return {}
+    return card
+
+
+def _clean(value: Any) -> TypedValue:
+    """Convert the gguf package's value, removing control characters and capping texts."""
+    kind = ValueType(int(value.type))
+    if kind is ValueType.ARRAY:
+        item_type = ValueType(int(value.sub_type)) if value.sub_type is not None else ValueType.STRING
+        return TypedValue(kind, [_clean_item(item) for item in value.value], item_type)
+    return TypedValue(kind, _clean_item(value.value))
+
+
+def _clean_item(item: Any) -> Any:
+    if not isinstance(item, str):
+        return item
+    return "".join(char for char in item if char.isprintable() or char == "\n")[:_MAX_TEXT]
+
+
+def _sampling_defaults(checkpoint: Checkpoint) -> Iterator[tuple[str, TypedValue]]:
+    """Yield generation_config.json's sampling settings, which chat programs read back as defaults."""
+    for name, (suffix, kind) in _SAMPLING.items():
+        value = checkpoint.generation_config.get(name)
+        if isinstance(value, bool) or value is None:
+            continue
+        if kind is ValueType.STRING and isinstance(value, str):
+            yield f"general.sampling.{suffix}", string(value)
+        elif kind is not ValueType.STRING and isinstance(value, int | float):
+            number = int(value) if kind is ValueType.INT32 else float(value)
+            yield f"general.sampling.{suffix}", TypedValue(kind, number)

@@ -1,0 +1,159 @@
+"""Decides, before a byte is written, which tensors the GGUF file will hold and in which type.
+
+Every checkpoint tensor is mapped to a GGUF name or dropped for a stated reason; anything else is an
+error. The order in the file is: computed tensors, then the checkpoint's own order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import gguf
+
+from localllm.checkpoint import Checkpoint, CheckpointTensor
+from localllm.conversion.config import ModelConfig
+from localllm.conversion.family import ComputedTensor, Family
+from localllm.conversion.ops import Op
+from localllm.conversion.out_type import OutType
+from localllm.errors import CheckpointError, UnsupportedModelError
+from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME, TensorType
+from localllm.gguf_file.writer import TensorEntry
+
+EMBEDDING = "token_embd.weight"
+OUTPUT = "output.weight"
+_FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
+_LEFTOVERS = re.compile(r"(\.base_layer\.|\.lora_[AB]\.|lora_magnitude_vector)")
+# tensors that stay F32 although they have two dimensions (facts of the reference converter)
+_ALWAYS_F32 = ("_norm.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight")
+
+
+@dataclass(frozen=True)
+class PlannedTensor:
+    """One tensor of the output and how to make it: from a checkpoint tensor by `op`, or computed."""
+
+    entry: TensorEntry
+    source: CheckpointTensor | ComputedTensor
+    op: Op | None = None
+
+
+@dataclass(frozen=True)
+class ConversionPlan:
+    """The tensors to write, the type most of them get, and what was left out and why."""
+
+    tensors: tuple[PlannedTensor, ...]
+    out_type: TensorType
+    vocabulary_rows: int
+    dropped: tuple[tuple[str, str], ...]
+
+    @property
+    def parameters(self) -> int:
+        total = 0
+        for tensor in self.tensors:
+            count = 1
+            for size in tensor.entry.shape:
+                count *= size
+            total += count
+        return total
+
+
+def plan_conversion(
+    checkpoint: Checkpoint, family: Family, config: ModelConfig, out_type: OutType
+) -> ConversionPlan:
+    """Plan the conversion of `checkpoint`.
+
+    Raise CheckpointError for a tensor that has no place in the architecture, leftovers of an
+    unfinished merge or a missing embedding; UnsupportedModelError for quantized weights.
+    """
+    _refuse_quantized(checkpoint)
+    chosen = choose_type(checkpoint, out_type)
+    dropped: list[tuple[str, str]] = []
+    planned: list[PlannedTensor] = [
+        PlannedTensor(TensorEntry(t.name, (len(t.values),), TENSOR_TYPES_BY_NAME["F32"]), t)
+        for t in family.computed(config)
+    ]
+    for name, source in _mapped(checkpoint, family, config, dropped):
+        op = next((op for ending, op in family.ops.items() if source.name.endswith(ending)), None)
+        shape = tuple(reversed(source.shape))
+        planned.append(PlannedTensor(TensorEntry(name, shape, _type_of(name, shape, chosen)), source, op))
+    rows = _vocabulary_rows(planned, checkpoint)
+    return ConversionPlan(tuple(planned), chosen, rows, tuple(dropped))
+
+
+def _mapped(
+    checkpoint: Checkpoint, family: Family, config: ModelConfig, dropped: list[tuple[str, str]]
+) -> Iterator[tuple[str, CheckpointTensor]]:
+    """Yield (GGUF name, tensor) for every tensor that is not dropped."""
+    names = gguf.get_tensor_name_map(_model_arch(family.arch), config.layers)
+    for source in checkpoint.tensors.values():
+        if source.name.endswith(family.drop):
+            dropped.append((source.name, "recomputed at run time"))
+            continue
+        if _LEFTOVERS.search(source.name):
+            raise CheckpointError(
+                f"`{source.name}` is left over from an unfinished merge",
+                hint="merge the adapter with `merge_and_unload()` and save the model again",
+            )
+        name = names.get_name(source.name, try_suffixes=(".weight", ".bias"))
+        if name is None:
+            raise CheckpointError(
+                f"tensor `{source.name}` has no place in architecture {family.arch}",
+                hint="is config.json the one that belongs to these weights?",
+            )
+        if name == OUTPUT and _is_copy_of_embedding(source, checkpoint, family):
+            dropped.append((source.name, "identical to the token embedding, which llama.cpp uses instead"))
+            continue
+        yield name, source
+
+
+def _model_arch(arch: str) -> gguf.MODEL_ARCH:
+    return next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == arch)
+
+
+def _is_copy_of_embedding(head: CheckpointTensor, checkpoint: Checkpoint, family: Family) -> bool:
+    """Tell whether an output head repeats the token embedding byte for byte (a tied model saved twice)."""
+    if not family.output_optional or not checkpoint.config.get("tie_word_embeddings"):
+        return False
+    embedding = next((t for n, t in checkpoint.tensors.items() if n.endswith("embed_tokens.weight")), None)
+    if embedding is None or (embedding.dtype, embedding.shape) != (head.dtype, head.shape):
+        return False
+    return embedding.read_bytes() == head.read_bytes()
+
+
+def choose_type(checkpoint: Checkpoint, out_type: OutType) -> TensorType:
+    """Resolve `auto`: the type of the first matrix; F16 when that is neither BF16 nor F16."""
+    if out_type is not OutType.AUTO:
+        return TENSOR_TYPES_BY_NAME[out_type.value.upper()]
+    matrices = (tensor.dtype for tensor in checkpoint.tensors.values() if len(tensor.shape) >= 2)
+    first = next((dtype for dtype in matrices if dtype in ("BF16", "F16")), "F16")
+    return TENSOR_TYPES_BY_NAME[first]
+
+
+def _type_of(name: str, shape: Sequence[int], chosen: TensorType) -> TensorType:
+    """Return the storage type of one tensor: vectors, norms and biases stay F32."""
+    if len(shape) < 2 or name.endswith(_ALWAYS_F32) or not name.endswith(".weight"):
+        return TENSOR_TYPES_BY_NAME["F32"]
+    if shape[0] % chosen.block_size:
+        return TENSOR_TYPES_BY_NAME["F16"]
+    return chosen
+
+
+def _vocabulary_rows(planned: Sequence[PlannedTensor], checkpoint: Checkpoint) -> int:
+    embedding = next((tensor for tensor in planned if tensor.entry.name == EMBEDDING), None)
+    if embedding is None:
+        raise CheckpointError(f"{checkpoint.directory} has no token embedding (model.embed_tokens.weight)")
+    return embedding.entry.shape[1]
+
+
+def _refuse_quantized(checkpoint: Checkpoint) -> None:
+    settings = checkpoint.config.get("quantization_config")
+    if isinstance(settings, dict):
+        method = str(settings.get("quant_method", "an unknown method"))
+        raise UnsupportedModelError(
+            f"the checkpoint is already quantized with {method}",
+            hint="convert the unquantized base model, or merge into 16-bit weights and save again",
+        )
+    for tensor in checkpoint.tensors.values():
+        if tensor.dtype not in _FLOAT_DTYPES:
+            raise UnsupportedModelError(f"tensor `{tensor.name}` has type {tensor.dtype}, not floating point")

@@ -1,0 +1,140 @@
+"""Which tokens begin, end and pad a text, whether they are added, and the chat template.
+
+Sources, first hit wins: tokenizer_config.json (by text, looked up in the vocabulary), config.json,
+generation_config.json. Whether BOS and EOS are added: the post-processor of tokenizer.json, then
+tokenizer_config.json. The chat template: chat_template.jinja, then tokenizer_config.json, then
+chat_template.json.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from localllm.checkpoint import Checkpoint
+from localllm.conversion.vocabulary import Vocabulary
+from localllm.errors import TokenizerError
+from localllm.gguf_file.format import Key, ValueType
+from localllm.gguf_file.writer import TypedValue, array, boolean, string, uint32
+
+# GGUF spells "seperator" with an e
+_ID_KEYS = {
+    "bos": "bos",
+    "eos": "eos",
+    "unk": "unknown",
+    "sep": "seperator",
+    "pad": "padding",
+    "mask": "mask",
+}
+
+
+def special_token_metadata(checkpoint: Checkpoint, vocabulary: Vocabulary) -> dict[str, TypedValue]:
+    """Return the keys for special tokens and for what is added to every text.
+
+    Raise TokenizerError when a special token is not in the vocabulary's range.
+    """
+    values: dict[str, TypedValue] = {}
+    for kind, key in _ID_KEYS.items():
+        index = _token_id(checkpoint, vocabulary, kind)
+        if index is not None:
+            values[f"tokenizer.ggml.{key}_token_id"] = uint32(index)
+    for kind, added in _added_automatically(checkpoint).items():
+        values[f"tokenizer.ggml.add_{kind}_token"] = boolean(added)
+    prefix = checkpoint.tokenizer_config.get("add_prefix_space")
+    if isinstance(prefix, bool):
+        values["tokenizer.ggml.add_space_prefix"] = boolean(prefix)
+    return values
+
+
+def chat_template_metadata(checkpoint: Checkpoint) -> dict[str, TypedValue]:
+    """Return the chat template keys; empty when the checkpoint has no template."""
+    templates = dict(_templates(checkpoint))
+    if not templates:
+        return {}
+    default = templates.pop("default", None)
+    values: dict[str, TypedValue] = {}
+    names = sorted(re.sub(r"[^A-Za-z0-9]", "_", name) for name in templates)
+    if names:
+        values["tokenizer.chat_templates"] = array(ValueType.STRING, names)
+    for name, template in sorted(templates.items()):
+        values[f"tokenizer.chat_template.{re.sub(r'[^A-Za-z0-9]', '_', name)}"] = string(template)
+    if default is not None:
+        values[str(Key.CHAT_TEMPLATE)] = string(default)
+    return values
+
+
+def _token_id(checkpoint: Checkpoint, vocabulary: Vocabulary, kind: str) -> int | None:
+    entry = checkpoint.tokenizer_config.get(f"{kind}_token")
+    text = entry.get("content") if isinstance(entry, Mapping) else entry
+    if isinstance(text, str) and text in vocabulary.ids:
+        return vocabulary.ids[text]
+    for config in (checkpoint.config, checkpoint.generation_config):
+        index = config.get(f"{kind}_token_id")
+        if isinstance(index, bool) or not isinstance(index, int) or index == -1:
+            continue
+        if not 0 <= index < len(vocabulary.tokens):
+            raise TokenizerError(
+                f"config.json says {kind}_token_id is {index}, but there are {len(vocabulary.tokens)} tokens"
+            )
+        return index
+    return None
+
+
+def _added_automatically(checkpoint: Checkpoint) -> dict[str, bool]:
+    """Tell which of bos, eos and sep the tokenizer puts around every text."""
+    content = checkpoint.json("tokenizer.json")
+    added: dict[str, bool] = {}
+    if isinstance(content, Mapping):
+        processor = content.get("post_processor") or {}
+        for step in processor.get("processors", [processor] if processor else []):
+            _read_post_processor(step, checkpoint.tokenizer_config, added)
+    for kind in _ID_KEYS:
+        value = checkpoint.tokenizer_config.get(f"add_{kind}_token")
+        if isinstance(value, bool):
+            added.setdefault(kind, value)
+    return added
+
+
+def _read_post_processor(step: Mapping[str, Any], config: Mapping[str, Any], added: dict[str, bool]) -> None:
+    kind = step.get("type")
+    if kind == "ByteLevel":
+        added.setdefault("bos", False)
+        added.setdefault("eos", False)
+    elif kind == "RobertaProcessing":
+        added.update(bos=True, eos=True, sep=True)
+    elif kind == "TemplateProcessing":
+        single = step.get("single", [])
+        if len(single) > 1:
+            _read_template_end(single[0], _text(config.get("bos_token")), "bos", added)
+            _read_template_end(single[-1], _text(config.get("eos_token")), "eos", added)
+
+
+def _read_template_end(
+    item: Mapping[str, Any], expected: str | None, kind: str, added: dict[str, bool]
+) -> None:
+    special = item.get("SpecialToken", {}).get("id")
+    if special is not None:
+        added[kind] = expected is None or special == expected
+
+
+def _text(entry: Any) -> str | None:
+    value = entry.get("content") if isinstance(entry, Mapping) else entry
+    return value if isinstance(value, str) else None
+
+
+def _templates(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+    """Yield (name, template), the default one named "default"."""
+    standalone = checkpoint.text("chat_template.jinja")
+    if standalone is not None:
+        yield "default", standalone
+        return
+    found = checkpoint.tokenizer_config.get("chat_template")
+    if found is None:
+        content = checkpoint.json("chat_template.json")
+        found = content.get("chat_template") if isinstance(content, Mapping) else None
+    if isinstance(found, str):
+        yield "default", found
+    elif isinstance(found, list):
+        for entry in found:
+            yield str(entry["name"]), str(entry["template"])

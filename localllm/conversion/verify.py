@@ -1,0 +1,64 @@
+"""Checks a finished conversion: the header, and the vocabulary in llama.cpp against the source tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from localllm.checkpoint import Checkpoint
+from localllm.errors import TokenizerError
+from localllm.gguf_file import read_header
+from localllm.gguf_file.preflight import require_loadable
+from localllm.native.vocabulary import tokenize_with_file
+
+# Written to tell pre-tokenizers apart: contractions, digits, spaces, scripts, emoji, code, punctuation.
+SAMPLES = (
+    "Hello world! It's a test; they'RE here, we'Ve gone, I'D say.",
+    "1 22 333 4444 55555 3.14159 1,000,000 2026-10-01 0x1F",
+    "tabs\tand  double   spaces    and trailing   ",
+    "line one\nline two\n\nline four\r\nwindows\n\n\n",
+    "def f(x):\n    return x ** 2  # square\n\tif x != 3: pass",
+    "Ünïcödé naïve façade Straße ÅÄÖ",
+    "Привет, как дела? Ещё раз.",
+    "你好，世界。今天天气很好！",
+    "こんにちは世界、テスト中です",
+    "안녕하세요 세계",
+    "مرحبا بالعالم",
+    "emoji 🚀 👩‍👩‍👧 🦙🦙 ✅ done",
+    "!!! ??? ... --- === /// ''' \"\"\" ``` ###",
+    'https://example.org/a?b=c&d=e#f {"key": [1, 2, null]}',
+    "ALLCAPS CamelCase snake_case kebab-case x86_64 v2.0-rc1",
+    " leading space and 'quotes' (brackets) [more] {curly}",
+)
+
+
+def verify_conversion(path: Path, checkpoint: Checkpoint) -> None:
+    """Re-read `path` and compare its tokenization with the checkpoint's own tokenizer.
+
+    Raise InvalidGGUFError, ModelLoadError or TokenizerError; the caller then discards the file.
+    """
+    require_loadable(read_header(path), path.name)
+    expected = _source_tokens(checkpoint)
+    actual = tokenize_with_file(path, SAMPLES)
+    for text, wanted, got in zip(SAMPLES, expected, actual, strict=True):
+        if wanted != got:
+            raise TokenizerError(
+                f"llama.cpp would tokenize {text[:24]!r}… differently from this model's tokenizer",
+                hint="the pre-tokenizer was not recognised rightly; name the right one with `--pre NAME`",
+            )
+
+
+def _source_tokens(checkpoint: Checkpoint) -> list[list[int]]:
+    model = checkpoint.file("tokenizer.model")
+    if model:
+        from sentencepiece import SentencePieceProcessor
+
+        pieces = SentencePieceProcessor(model_file=str(model))
+        return [list(pieces.encode(text)) for text in SAMPLES]
+    from tokenizers import Tokenizer
+
+    path = str(checkpoint.directory / "tokenizer.json")
+    try:
+        tokenizer = Tokenizer.from_file(path)
+    except Exception as error:  # the tokenizers package raises plain Exception
+        raise TokenizerError(f"{path} cannot be read: {error}") from None
+    return [tokenizer.encode(text, add_special_tokens=False).ids for text in SAMPLES]
