@@ -1,0 +1,44 @@
+"""`localllm convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from localllm.cli.options import JsonOpt, OutputOpt, QuietOpt
+from localllm.cli.output import Output
+from localllm.conversion.out_type import OutType
+
+
+def convert(
+    path: Annotated[Path, typer.Argument(help="A Hugging Face checkpoint directory.", show_default=False)],
+    output: OutputOpt = None,
+    outtype: Annotated[
+        OutType, typer.Option(help="Type of the weight matrices; auto keeps the checkpoint's 16-bit type.")
+    ] = OutType.AUTO,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name in the file.", show_default="from the model card")
+    ] = None,
+    pre: Annotated[
+        str | None, typer.Option(help="llama.cpp's name of the pre-tokenizer.", show_default="recognised")
+    ] = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Convert a Hugging Face checkpoint (safetensors) to a GGUF file.
+
+    Without `--output` the file goes into the library as NAME/NAME-TYPE.gguf.
+    """
+    out = Output("convert", as_json=json, quiet=quiet)
+    from localllm import verbs
+    from localllm.units import format_bytes, format_count
+
+    result = verbs.convert(path, output=output, out_type=outtype, name=name, pre=pre, emit=out.emit)
+    out.data(result)
+    out.status(
+        f"converted {path} ({result.architecture}, {format_count(result.parameters)} parameters) "
+        f"to {result.level}, {format_bytes(result.size_bytes)}"
+    )
+    out.text(str(result.path))

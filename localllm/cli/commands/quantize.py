@@ -1,0 +1,49 @@
+"""`localllm quantize`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from localllm.cli.options import JsonOpt, ModelArg, OutputOpt, QuietOpt, ThreadsOpt
+from localllm.cli.output import Output
+
+
+def quantize(
+    model: ModelArg,
+    level: Annotated[
+        list[str],
+        typer.Option(
+            "--level",
+            "-q",
+            metavar="LEVEL",
+            help="A level such as Q4_K_M; repeatable, also comma-separated, `recommended` or `all`.",
+            show_default=False,
+        ),
+    ],
+    output: OutputOpt = None,
+    threads: ThreadsOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Quantize a checkpoint or an F16, BF16 or F32 GGUF file, at one level or many.
+
+    Files go into the library as NAME/NAME-LEVEL.gguf. `--output` names a file for one level, a
+    directory for several.
+    """
+    out = Output("quantize", as_json=json, quiet=quiet)
+    from localllm import verbs
+    from localllm.units import format_bytes
+
+    results = verbs.quantize(model, level, output=output, threads=threads, emit=out.emit)
+    out.data(results)
+    rows = [
+        (r.level, format_bytes(r.size_bytes), f"{r.bits_per_weight:.2f}", _types(r.types), str(r.path))
+        for r in results
+    ]
+    out.table(("level", "size", "bits/weight", "tensor types", "file"), rows, numeric=("size", "bits/weight"))
+
+
+def _types(types: dict[str, int]) -> str:
+    return " ".join(f"{name}:{count}" for name, count in types.items())

@@ -1,0 +1,145 @@
+"""The one place that writes to the terminal: results to stdout, everything else to stderr.
+
+With `--json` a command prints exactly one object, `{"schema": 1, "command": ..., "data": ...}`, or
+`"error"` in place of `"data"`. All text is stripped of terminal control sequences, and nothing is
+ever interpreted as markup.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from localllm.control_filter import clean
+from localllm.errors import LocalLLMError
+from localllm.events import Event, Notice
+
+SCHEMA = 1
+
+
+class Output:
+    """What one command writes to. The one made last is `current`, for errors that end the command."""
+
+    current: Output | None = None
+
+    def __init__(self, command: str, *, as_json: bool = False, quiet: bool = False) -> None:
+        from localllm.cli.progress import ProgressView
+
+        self.command = command
+        self.as_json = as_json
+        self.quiet = quiet
+        self._progress = ProgressView(visible=not (as_json or quiet) and sys.stderr.isatty())
+        Output.current = self
+
+    def emit(self, event: Event) -> None:
+        """Show an event of a running operation."""
+        if isinstance(event, Notice):
+            self.notice(event.message, event.hint)
+        else:
+            self._progress.show(event)
+
+    def notice(self, message: str, hint: str | None = None) -> None:
+        """Tell something on stderr that is not an error; silent with `--quiet`."""
+        if not self.quiet:
+            self._progress.pause()
+            _to_stderr("note: ", message, "yellow")
+            if hint:
+                _to_stderr("hint: ", hint, "cyan")
+
+    def status(self, message: str) -> None:
+        """Say on stderr what was done; silent with `--quiet` and `--json`."""
+        if not (self.quiet or self.as_json):
+            self._progress.pause()
+            _to_stderr("", message, "")
+
+    def data(self, data: Any) -> None:
+        """Print the command's result as JSON, when that was asked for."""
+        if self.as_json:
+            self._progress.pause()
+            print(json.dumps({"schema": SCHEMA, "command": self.command, "data": _plain(data)}, indent=2))
+
+    def text(self, text: str) -> None:
+        """Print a line of the result for people; silent with `--json`."""
+        if not self.as_json:
+            self._progress.pause()
+            print(clean(text))
+
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str]) -> None:
+        """Print a table for people, `numeric` columns aligned right; plain columns when piped."""
+        if self.as_json:
+            return
+        self._progress.pause()
+        safe = [[clean(cell) for cell in row] for row in rows]
+        if sys.stdout.isatty():
+            _rich_table(headings, safe, numeric)
+        else:
+            _plain_table(headings, safe, numeric)
+
+    def close(self) -> None:
+        """Take the progress display off the screen."""
+        self._progress.pause()
+
+
+def report_error(error: LocalLLMError, command: str = "") -> None:
+    """Show an error the way the running command shows things."""
+    output = Output.current
+    if output:
+        output.close()
+    if output and output.as_json:
+        detail = {"code": error.code, "message": clean(error.message), "hint": error.hint}
+        print(json.dumps({"schema": SCHEMA, "command": output.command or command, "error": detail}, indent=2))
+        return
+    _to_stderr("error: ", error.message, "bold red")
+    if error.hint:
+        _to_stderr("hint: ", error.hint, "cyan")
+
+
+def _to_stderr(label: str, message: str, style: str) -> None:
+    """Print one line on stderr, its label coloured on a terminal."""
+    text = clean(message).replace("\n", " ")
+    if not sys.stderr.isatty():
+        print(f"{label}{text}", file=sys.stderr)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble((label, style), text))
+
+
+def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def _plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str]) -> None:
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    for row in [headings, *rows]:
+        cells = [
+            cell.rjust(width) if heading in numeric else cell.ljust(width)
+            for heading, cell, width in zip(headings, row, widths, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _plain(data: Any) -> Any:
+    """Turn results into JSON-compatible data."""
+    if is_dataclass(data) and not isinstance(data, type):
+        return _plain(asdict(data))
+    if isinstance(data, dict):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(item) for item in data]
+    return str(data) if isinstance(data, Path) else data

@@ -1,0 +1,58 @@
+"""The whole way once, on the model that ships with localllm: convert, quantize, compare, ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from localllm.comparison import ComparisonResult, compare, read_text
+from localllm.conversion.convert import ConversionResult, convert
+from localllm.engine import Chunk, LlamaEngine, SamplingOptions
+from localllm.errors import NotFoundError
+from localllm.events import Emit, ignore
+from localllm.quantization import QuantizationResult, parse_levels, quantize
+from localllm.store import DEMO, shipped_checkpoint
+
+LEVELS = ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0")
+QUESTIONS = ("What is inside a GGUF file?", "Which level should I choose, Q4_K or Q8_0?")
+_ANSWER_LEVEL = "Q8_0"
+_MAX_ANSWER_TOKENS = 120
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question and its answer as it is generated; the answer must be consumed before the next stage."""
+
+    question: str
+    answer: Iterator[Chunk]
+
+
+Stage = ConversionResult | list[QuantizationResult] | ComparisonResult | Asked
+
+
+def run_demo(directory: Path, *, emit: Emit = ignore) -> Iterator[Stage]:
+    """Make everything in `directory` and yield each stage's result as soon as it is there."""
+    checkpoint = demo_checkpoint()
+    converted = convert(checkpoint, output=directory / "demo-BF16.gguf", emit=emit)
+    yield converted
+    targets = [(level, directory / f"demo-{level.name}.gguf") for level in parse_levels(LEVELS)]
+    made = quantize(converted.path, targets, emit=emit)
+    yield made
+    paths = [*(result.path for result in made), converted.path]
+    yield compare(paths, text=read_text(checkpoint / "eval.txt"), emit=emit)
+    with LlamaEngine(directory / f"demo-{_ANSWER_LEVEL}.gguf") as engine:
+        options = SamplingOptions(temperature=0.0, max_tokens=_MAX_ANSWER_TOKENS)
+        for question in QUESTIONS:
+            yield Asked(question, engine.stream([{"role": "user", "content": question}], options))
+
+
+def demo_checkpoint() -> Path:
+    """Return the checkpoint that ships with localllm. Raise NotFoundError when the installation lost it."""
+    checkpoint = shipped_checkpoint(DEMO)
+    if checkpoint is None:
+        raise NotFoundError(
+            "the demo model is missing from this installation",
+            hint="install localllm again, with its package data",
+        )
+    return checkpoint
