@@ -146,7 +146,10 @@ def open_checkpoint(directory: Path) -> Checkpoint:
     Raise NotFoundError, CheckpointError or UnsupportedModelError with a hint.
     """
     if not directory.exists():
-        raise NotFoundError(f"no such directory: {directory}")
+        raise NotFoundError(
+            f"no such directory: {directory}",
+            hint="pass the directory that holds config.json and model.safetensors",
+        )
     if not directory.is_dir():
         raise CheckpointError(
             f"{directory} is a file, not a checkpoint directory",

@@ -122,6 +122,22 @@ def resolve(text: str) -> Resolved:
     raise _unknown(text, ref)
 
 
+def existing_file(text: str) -> Path:
+    """Return the GGUF file `text` stands for. Raise UsageError when it is only a checkpoint so far."""
+    found = resolve(text)
+    if is_checkpoint(found.path):
+        raise UsageError(
+            f"{text} is a checkpoint; there is no GGUF file of it yet",
+            hint=f"make one with `localllm quantize {found.name} -q {found.level or PREFERRED_LEVEL}`",
+        )
+    if found.path.is_dir():
+        raise NotFoundError(
+            f"{found.path} holds neither GGUF files nor a checkpoint",
+            hint="name a .gguf file, or a directory with config.json and model.safetensors",
+        )
+    return found.path
+
+
 def _in_library(ref: ModelRef) -> Resolved | None:
     files = {model.level: model for model in stored_models() if model.name == ref.target}
     if ref.level in files:
@@ -170,7 +186,9 @@ def _on_disk(path: Path, level: str | None) -> Resolved:
 
 def _unknown(text: str, ref: ModelRef) -> NotFoundError:
     if ref.kind is RefKind.PATH:
-        return NotFoundError(f"no such file or directory: {ref.target}")
+        return NotFoundError(
+            f"no such file or directory: {ref.target}", hint="`localllm list` shows what is in the library"
+        )
     names = sorted({model.name for model in stored_models()} | {DEMO})
     near = difflib.get_close_matches(ref.target, names, n=1)
     hint = f"did you mean `{near[0]}`?" if near else "`localllm list` shows what there is; a path works too"

@@ -22,6 +22,7 @@ from localllm.inspection import ModelDescription
 from localllm.quantization import Level, QuantizationResult, parse_levels
 from localllm.store import (
     DEMO,
+    existing_file,
     model_name,
     models_directory,
     output_path,
@@ -69,7 +70,7 @@ def quantize(
 
 def inspect(model: Model) -> ModelDescription:
     """Describe a GGUF file from its header."""
-    return inspection.inspect(existing_file(model))
+    return inspection.inspect(existing_file(fspath(model)))
 
 
 def compare(
@@ -108,17 +109,6 @@ def load(
     return LlamaEngine(path, context_size=context_size, threads=threads)
 
 
-def existing_file(model: Model) -> Path:
-    """Return the GGUF file `model` stands for. Raise UsageError when it is only a checkpoint so far."""
-    found = resolve(fspath(model))
-    if found.is_checkpoint:
-        raise UsageError(
-            f"{found.name} is a checkpoint without GGUF files at that level",
-            hint=f"make one with `localllm quantize {fspath(model)} -q Q4_K_M`",
-        )
-    return found.path
-
-
 def _checkpoint_directory(source: Model) -> Path:
     path = Path(source).expanduser()
     return path if path.exists() else resolve(fspath(source)).path
@@ -154,7 +144,7 @@ def _files(model: Model) -> list[Path]:
         files = sorted(path.glob("*.gguf"), key=lambda file: file.stat().st_size)
         if files:
             return files
-    return [existing_file(model)]
+    return [existing_file(fspath(model))]
 
 
 def _evaluation_text(first: Path, emit: Emit) -> Path:

@@ -26,6 +26,7 @@ app = typer.Typer(
     name="localllm",
     help="From a fine-tuned checkpoint to a measured GGUF and a chat, on your own machine.",
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (convert, quantize, inspect, chat, compare, demo):

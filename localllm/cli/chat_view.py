@@ -5,12 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from localllm.chatting import Chat
-from localllm.cli.answers import print_answer
 from localllm.cli.output import Output
-from localllm.engine import Chunk, FinishReason
+from localllm.engine import FinishReason
 from localllm.errors import LocalLLMError, UsageError
 
 QUIT_WORDS = ("quit", "/quit", "exit", "/exit")
@@ -27,13 +25,8 @@ def converse(chat: Chat, text: str, out: Output) -> None:
     answers = []
     for message in messages:
         with _interrupting(chat):
-            if out.as_json:
-                answers.append(_collect(chat.ask(message)))
-                last = answers[-1]["finish_reason"]
-            else:
-                _, chunk = print_answer(chat.ask(message))
-                last = chunk.finish_reason
-        if last == FinishReason.INTERRUPTED:
+            answers.append(out.answer(chat.ask(message)))
+        if answers[-1]["finish_reason"] is FinishReason.INTERRUPTED:
             raise KeyboardInterrupt
     out.data({"answers": answers} if scripted else answers[0] if answers else {})
 
@@ -59,23 +52,15 @@ def interact(chat: Chat, out: Output) -> None:
 def _answer(chat: Chat, message: str, out: Output) -> None:
     try:
         with _interrupting(chat):
-            _, last = print_answer(chat.ask(message))
+            answer = out.answer(chat.ask(message))
     except LocalLLMError as error:
         out.notice(error.message, error.hint)
         return
-    if last.finish_reason is FinishReason.INTERRUPTED:
+    if answer["finish_reason"] is FinishReason.INTERRUPTED:
         out.status("(stopped)")
-    _show_statistics(last, chat, out)
-
-
-def _show_statistics(last: Chunk, chat: Chat, out: Output) -> None:
-    statistics = last.statistics
-    if statistics is not None:
-        used = statistics.prompt_tokens + statistics.completion_tokens
-        out.status(
-            f"[{statistics.completion_tokens} tokens, {statistics.generation_tokens_per_second:.0f} tokens/s, "
-            f"context {used}/{chat.engine.context_size}]"
-        )
+    count, speed = answer["completion_tokens"], answer["generation_tokens_per_second"]
+    used = answer["prompt_tokens"] + count
+    out.status(f"[{count} tokens, {speed:.0f} tokens/s, context {used}/{chat.engine.context_size}]")
 
 
 def _read_message() -> str | None:
@@ -105,22 +90,3 @@ def _interrupting(chat: Chat) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _collect(chunks: Iterator[Chunk]) -> dict[str, Any]:
-    """Return an answer as data, under the names every measurement uses."""
-    parts: list[str] = []
-    data: dict[str, Any] = {}
-    for chunk in chunks:
-        parts.append(chunk.text)
-        if chunk.statistics is not None:
-            statistics = chunk.statistics
-            data = {
-                "finish_reason": chunk.finish_reason,
-                "prompt_tokens": statistics.prompt_tokens,
-                "completion_tokens": statistics.completion_tokens,
-                "time_to_first_token_seconds": statistics.time_to_first_token_seconds,
-                "prompt_tokens_per_second": statistics.prompt_tokens_per_second,
-                "generation_tokens_per_second": statistics.generation_tokens_per_second,
-            }
-    return {"text": "".join(parts), **data}

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from localllm.control_filter import clean
+from localllm.control_filter import ControlFilter, clean
 from localllm.errors import LocalLLMError
 from localllm.events import Event, Notice
+
+if TYPE_CHECKING:
+    from localllm.engine import Chunk, FinishReason, Statistics
 
 SCHEMA = 1
 
@@ -79,6 +82,22 @@ class Output:
         else:
             _plain_table(headings, safe, numeric)
 
+    def answer(self, chunks: Iterator[Chunk]) -> dict[str, Any]:
+        """Show an answer as it is generated (not with `--json`) and return it as data."""
+        self._progress.pause()
+        control_filter = ControlFilter()
+        parts: list[str] = []
+        figures: dict[str, Any] = {}
+        for chunk in chunks:
+            parts.append(chunk.text)
+            if not self.as_json:
+                print(control_filter.feed(chunk.text), end="", flush=True)
+            if chunk.statistics is not None:
+                figures = _answer_figures(chunk.finish_reason, chunk.statistics)
+        if not self.as_json:
+            print()
+        return {"text": "".join(parts), **figures}
+
     def close(self) -> None:
         """Take the progress display off the screen."""
         self._progress.pause()
@@ -96,6 +115,17 @@ def report_error(error: LocalLLMError, command: str = "") -> None:
     _to_stderr("error: ", error.message, "bold red")
     if error.hint:
         _to_stderr("hint: ", error.hint, "cyan")
+
+
+def _answer_figures(reason: FinishReason | None, statistics: Statistics) -> dict[str, Any]:
+    return {
+        "finish_reason": reason,
+        "prompt_tokens": statistics.prompt_tokens,
+        "completion_tokens": statistics.completion_tokens,
+        "time_to_first_token_seconds": statistics.time_to_first_token_seconds,
+        "prompt_tokens_per_second": statistics.prompt_tokens_per_second,
+        "generation_tokens_per_second": statistics.generation_tokens_per_second,
+    }
 
 
 def _to_stderr(label: str, message: str, style: str) -> None:

@@ -228,7 +228,7 @@ class _HeaderParser:
 
     def _preamble(self) -> int:
         if self._source.size_bytes == 0:
-            raise self._bad("the file is empty")
+            raise self._bad("the file is empty", hint="it was not downloaded or written; make it again")
         if self._source.size_bytes < 24:
             if not self._source.read_at(0, 4).startswith(MAGIC[: self._source.size_bytes]):
                 raise self._bad("it is not a GGUF file")

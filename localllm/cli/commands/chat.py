@@ -13,10 +13,13 @@ from localllm.cli.output import Output
 
 def chat(
     model: Annotated[
-        str, typer.Argument(help="A .gguf file, a checkpoint directory or a name in the library.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A .gguf file, a checkpoint directory or a name in the library."
+        ),
     ] = "demo",
     prompt: Annotated[
-        str | None, typer.Argument(help="Answer this once and exit.", show_default=False)
+        str | None, typer.Argument(metavar="PROMPT", help="Answer this once and exit.", show_default=False)
     ] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.", show_default=False)] = None,
     session: Annotated[
@@ -46,10 +49,11 @@ def chat(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Talk to a model: interactively, or once with PROMPT or piped input.
+    """Talk to a model.
 
-    In the chat `quit`, `/quit` or Ctrl-D end it, Ctrl-C stops an answer. Piped input is one prompt;
-    when its last line is `quit` it is a conversation, one message a line.
+    Interactively, or once with PROMPT or piped input. In the chat `quit`, `/quit` or Ctrl-D end it,
+    Ctrl-C stops an answer. Piped input is one prompt; when its last line is `quit` it is a
+    conversation, one message a line.
     """
     out = Output("chat", as_json=json, quiet=quiet)
     from localllm.chatting import Chat

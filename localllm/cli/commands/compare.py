@@ -36,10 +36,11 @@ def compare(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Compare files of a model: size, bits per weight, load time, speed, memory, perplexity.
+    """Measure files of a model side by side.
 
-    Every file is measured in a process of its own. Speeds are tokens per second as llama-bench
-    measures them (512 tokens read, 128 generated), with the standard error over the repetitions.
+    Size, bits per weight, load time, speed, memory, perplexity. Every file is measured in a process
+    of its own. Speeds are tokens per second as llama-bench measures them (512 tokens read, 128
+    generated), with the standard error over the repetitions.
     """
     out = Output("compare", as_json=json, quiet=quiet)
     from localllm import report, verbs

@@ -13,7 +13,9 @@ from localllm.conversion.out_type import OutType
 
 
 def convert(
-    path: Annotated[Path, typer.Argument(help="A Hugging Face checkpoint directory.", show_default=False)],
+    path: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint directory.", show_default=False)
+    ],
     output: OutputOpt = None,
     outtype: Annotated[
         OutType, typer.Option(help="Type of the weight matrices; auto keeps the checkpoint's 16-bit type.")
@@ -27,9 +29,10 @@ def convert(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Convert a Hugging Face checkpoint (safetensors) to a GGUF file.
+    """Convert a checkpoint to a GGUF file.
 
-    Without `--output` the file goes into the library as NAME/NAME-TYPE.gguf.
+    A checkpoint is a Hugging Face directory with config.json and safetensors weights. Without
+    `--output` the file goes into the library as NAME/NAME-TYPE.gguf.
     """
     out = Output("convert", as_json=json, quiet=quiet)
     from localllm import verbs

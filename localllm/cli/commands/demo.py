@@ -5,10 +5,11 @@ from __future__ import annotations
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from localllm.cli.options import JsonOpt, QuietOpt
 from localllm.cli.output import Output
 
 if TYPE_CHECKING:
@@ -28,14 +29,21 @@ def demo(
     keep: Annotated[
         Path | None, typer.Option(help="Keep the files in this directory.", show_default="they are removed")
     ] = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
 ) -> None:
-    """Convert, quantize, compare and ask the model that ships with localllm."""
-    out = Output("demo")
+    """Walk the whole way with the model that ships.
+
+    Converts, quantizes at six levels, compares them and asks two questions.
+    """
+    out = Output("demo", as_json=json, quiet=quiet)
     from localllm.demonstration import run_demo
 
+    collected: dict[str, Any] = {"answers": []}
     with _workplace(keep) as directory:
         for stage in run_demo(Path(directory), emit=out.emit):
-            _show(stage, out)
+            _show(stage, out, collected)
+        out.data(collected)
         out.text("\nNext:")
         for line in _NEXT:
             out.text(f"  {line}")
@@ -49,21 +57,24 @@ def _workplace(keep: Path | None) -> AbstractContextManager[str]:
     return nullcontext(str(keep)) if keep else tempfile.TemporaryDirectory(prefix="localllm-demo-")
 
 
-def _show(stage: Stage, out: Output) -> None:
+def _show(stage: Stage, out: Output, collected: dict[str, Any]) -> None:
+    """Show a stage as soon as it is there, and keep its data for `--json`."""
     from localllm import report
-    from localllm.cli.answers import print_answer
     from localllm.comparison import ComparisonResult
     from localllm.conversion.convert import ConversionResult
     from localllm.demonstration import Asked
     from localllm.units import format_bytes, format_count
 
     if isinstance(stage, ConversionResult):
+        collected["conversion"] = stage
         size, count = format_bytes(stage.size_bytes), format_count(stage.parameters)
         out.text(f"converted the demo checkpoint ({count} parameters) to {stage.level}, {size}")
     elif isinstance(stage, ComparisonResult):
+        collected["comparison"] = report.to_json(stage)
         out.table(report.HEADINGS, report.table_rows(stage), numeric=report.HEADINGS[1:])
     elif isinstance(stage, Asked):
         out.text(f"\n> {stage.question}")
-        print_answer(stage.answer)
+        collected["answers"].append({"question": stage.question, **out.answer(stage.answer)})
     else:
+        collected["quantization"] = stage
         out.text(f"quantized it to {', '.join(result.level for result in stage)}\n")

@@ -24,13 +24,14 @@ def inspect(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Show what is inside a GGUF file: architecture, size, types, vocabulary, template.
+    """Show what is inside a GGUF file.
 
-    Only the header is read, never the weights, and llama.cpp is not involved.
+    Architecture, size, types, vocabulary, template. Only the header is read, never the weights, and
+    llama.cpp is not involved.
     """
     out = Output("inspect", as_json=json, quiet=quiet)
     from localllm.inspection import metadata_values, tensor_descriptions
-    from localllm.verbs import existing_file
+    from localllm.store import existing_file
 
     path = existing_file(model)
     if tensors:

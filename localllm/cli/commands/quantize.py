@@ -27,10 +27,10 @@ def quantize(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Quantize a checkpoint or an F16, BF16 or F32 GGUF file, at one level or many.
+    """Quantize a model at one level or many.
 
-    Files go into the library as NAME/NAME-LEVEL.gguf. `--output` names a file for one level, a
-    directory for several.
+    The source is a checkpoint or an F16, BF16 or F32 GGUF file. Files go into the library as
+    NAME/NAME-LEVEL.gguf. `--output` names a file for one level, a directory for several.
     """
     out = Output("quantize", as_json=json, quiet=quiet)
     from localllm import verbs
