@@ -15,9 +15,9 @@ from localllm.conversion.metadata import general_metadata
 from localllm.conversion.out_type import OutType
 from localllm.conversion.plan import ConversionPlan, choose_type, plan_conversion
 from localllm.conversion.special_tokens import chat_template_metadata, special_token_metadata
-from localllm.conversion.verify import verify_conversion
+from localllm.conversion.verify import verify_header, verify_tokenization
 from localllm.conversion.vocabulary import build_vocabulary
-from localllm.errors import UsageError
+from localllm.errors import TokenizerError, UsageError
 from localllm.events import Advanced, Emit, Finished, Notice, Started, ignore
 from localllm.gguf_file.format import TensorType
 from localllm.gguf_file.writer import GGUFWriter, Metadata, layout
@@ -69,7 +69,8 @@ def convert(
         require_space(output, total)
     with publishing(output) as part:
         size = _write(work, part, total, emit)
-        verify_conversion(part, work.checkpoint)
+        verify_header(part)
+        _check_tokenization(part, work.checkpoint, forced=pre is not None, emit=emit)
     return ConversionResult(
         path=output,
         architecture=work.arch,
@@ -83,6 +84,16 @@ def convert(
 def resolve_type(source: Path) -> TensorType:
     """Return the type `auto` stands for with the checkpoint directory `source`."""
     return choose_type(open_checkpoint(source), OutType.AUTO)
+
+
+def _check_tokenization(part: Path, checkpoint: Checkpoint, *, forced: bool, emit: Emit) -> None:
+    """Refuse a file that tokenizes differently, unless the user insisted on a pre-tokenizer."""
+    try:
+        verify_tokenization(part, checkpoint)
+    except TokenizerError as error:
+        if not forced:
+            raise
+        emit(Notice(error.message))
 
 
 def _prepare(source: Path, out_type: OutType, name: str | None, pre: str | None, emit: Emit) -> _Conversion:

@@ -31,12 +31,16 @@ SAMPLES = (
 )
 
 
-def verify_conversion(path: Path, checkpoint: Checkpoint) -> None:
-    """Re-read `path` and compare its tokenization with the checkpoint's own tokenizer.
-
-    Raise InvalidGGUFError, ModelLoadError or TokenizerError; the caller then discards the file.
-    """
+def verify_header(path: Path) -> None:
+    """Re-read the header of `path`. Raise InvalidGGUFError when llama.cpp would not survive it."""
     require_loadable(read_header(path), path.name)
+
+
+def verify_tokenization(path: Path, checkpoint: Checkpoint) -> None:
+    """Compare how llama.cpp tokenizes with `path` and how the checkpoint's own tokenizer does.
+
+    Raise TokenizerError with the first text that differs, ModelLoadError when the vocabulary is refused.
+    """
     expected = _source_tokens(checkpoint)
     actual = tokenize_with_file(path, SAMPLES)
     for text, wanted, got in zip(SAMPLES, expected, actual, strict=True):

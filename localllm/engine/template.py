@@ -1,4 +1,4 @@
-"""Renders a conversation with the model's own chat template, in the binding's sandbox."""
+"""Renders a conversation with the model's own chat template: sandboxed, and with a time limit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from localllm.errors import GenerationError
+from localllm.native.time_limit import call_with_limit
 
+_TIME_LIMIT_SECONDS = 1.0
 _MAX_PROMPT_CHARACTERS = 16 * 1024 * 1024
 
 
@@ -37,8 +39,13 @@ class ChatTemplate:
         Raise GenerationError with the template's own message when it rejects the conversation.
         """
         formatter: Any = self._formatter
+        copies = [dict(message) for message in messages]
         try:
-            prompt: str = formatter(messages=[dict(message) for message in messages]).prompt
+            prompt: str = call_with_limit(lambda: formatter(messages=copies).prompt, _TIME_LIMIT_SECONDS)
+        except TimeoutError:
+            raise GenerationError(
+                f"the model's chat template did not finish within {_TIME_LIMIT_SECONDS:g} seconds"
+            ) from None
         except self._failures as error:
             raise GenerationError(
                 f"the model's chat template rejects the conversation: {_first_line(error)}"

@@ -19,12 +19,11 @@ class Model:
     The file must have passed `gguf_file.check_loadable`: llama.cpp aborts the process on some files.
     """
 
-    def __init__(self, path: Path, *, vocabulary_only: bool = False, gpu_layers: int = 0) -> None:
+    def __init__(self, path: Path, *, vocabulary_only: bool = False) -> None:
         library = llama()
         logs.clear()
         params = library.llama_model_default_params()
         params.vocab_only = vocabulary_only
-        params.n_gpu_layers = gpu_layers
         self._library = library
         self._handle: Any = library.llama_model_load_from_file(_path_bytes(path), params)
         if not self._handle:
