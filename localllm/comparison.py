@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from localllm.benchmark import measure_speeds
-from localllm.errors import LocalLLMError, NotFoundError, StorageError
-from localllm.evaluation import evaluate_perplexity
+from localllm.errors import LocalLLMError, NotFoundError, StorageError, UsageError
+from localllm.evaluation import evaluate_perplexity, split_into_chunks
 from localllm.events import Advanced, Emit, Finished, Notice, Started, ignore
 from localllm.gguf_file import read_header
 from localllm.gguf_file.format import FILE_TYPES, Key
@@ -108,6 +108,8 @@ def measure_job(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     started = time.perf_counter()
     with Model(Path(arguments["path"])) as model:
         load_seconds = time.perf_counter() - started
+        text = arguments["text"]
+        chunks = [] if text is None else split_into_chunks(model, text)[: arguments["max_chunks"]]
         threads = arguments["threads"]
         speeds = measure_speeds(model, threads=threads, repetitions=arguments["repetitions"])
         figures: dict[str, Any] = {
@@ -116,10 +118,8 @@ def measure_job(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
             "generation_tokens_per_second": asdict(speeds.generation),
             "peak_memory_bytes": peak_memory_bytes(),
         }
-        if arguments["text"] is not None:
-            found = evaluate_perplexity(
-                model, arguments["text"], threads=threads, max_chunks=arguments["max_chunks"]
-            )
+        if chunks:
+            found = evaluate_perplexity(model, chunks, threads=threads)
             figures["perplexity"] = {"value": found.value, "stderr": found.stderr}
             figures["evaluated_tokens"] = found.tokens
     return figures
@@ -130,7 +130,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        raise NotFoundError(f"no such file: {path}") from None
+        raise NotFoundError(f"no such file: {path}", hint="`--text` takes a plain text file") from None
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from None
 
@@ -151,6 +151,8 @@ def _measure(row: Measurement, arguments: dict[str, Any], emit: Emit) -> tuple[M
     """Run the child for one file; return its measurement and how many tokens were scored."""
     try:
         figures = run_job("localllm.comparison:measure_job", arguments, emit=ignore)
+    except UsageError:  # the text or an option is wrong for every file
+        raise
     except LocalLLMError as error:
         emit(Notice(f"{row.level}: {error.message}", error.hint))
         return Measurement(**{**asdict(row), "error": error.message}), 0

@@ -10,6 +10,7 @@ Source: tools/perplexity/perplexity.cpp of llama.cpp.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,21 +37,12 @@ class Perplexity:
 
 
 def evaluate_perplexity(
-    model: Model,
-    text: str,
-    *,
-    threads: int,
-    context_size: int = DEFAULT_CONTEXT,
-    max_chunks: int | None = None,
-    emit: Emit = ignore,
+    model: Model, chunks: Sequence[Sequence[int]], *, threads: int, emit: Emit = ignore
 ) -> Perplexity:
-    """Return the perplexity of `model` on `text`.
-
-    Raise UsageError when the text has fewer than two chunks of tokens.
-    """
+    """Return the perplexity of `model` on the chunks `split_into_chunks` made of a text."""
     import numpy as np
 
-    chunks = split_into_chunks(model, text, context_size)[:max_chunks]
+    context_size = len(chunks[0])
     scores: list[NDArray[np.float64]] = []
     context = Context(model, context_size=context_size, threads=threads, batch_size=context_size)
     with context:
@@ -61,8 +53,11 @@ def evaluate_perplexity(
     return summarise(nll, len(chunks))
 
 
-def split_into_chunks(model: Model, text: str, context_size: int) -> list[list[int]]:
-    """Tokenize `text` and cut it into whole chunks; each begins with BOS if the model adds one."""
+def split_into_chunks(model: Model, text: str, context_size: int = DEFAULT_CONTEXT) -> list[list[int]]:
+    """Tokenize `text` and cut it into whole chunks; each begins with BOS if the model adds one.
+
+    Raise UsageError when the text has fewer tokens than two chunks.
+    """
     tokens = model.tokenize(text, add_special=True, parse_special=False)
     if len(tokens) < 2 * context_size:
         raise UsageError(
@@ -99,7 +94,7 @@ def negative_log_likelihood(logits: NDArray[np.float32], targets: NDArray[np.int
     return result
 
 
-def _score_chunk(context: Context, chunk: list[int]) -> NDArray[np.float64]:
+def _score_chunk(context: Context, chunk: Sequence[int]) -> NDArray[np.float64]:
     """Score the second half of one chunk: the logits of position i predict token i + 1."""
     import numpy as np
 

@@ -110,6 +110,7 @@ def load(
 
 
 def _checkpoint_directory(source: Model) -> Path:
+    """Return a path as it is, or the checkpoint a library name stands for."""
     path = Path(source).expanduser()
     return path if path.exists() else resolve(fspath(source)).path
 

@@ -61,6 +61,8 @@ def run(arguments: list[str]) -> int:
     try:
         status = app(args=arguments, prog_name="localllm", standalone_mode=False)
     except LocalLLMError as error:
+        if isinstance(error, UsageError) and error.hint is None:
+            error.hint = _usage_hint(arguments)
         report_error(error)
         return error.exit_code
     except typer.TyperException as error:

@@ -50,7 +50,8 @@ def llama3_rope_factors(config: ModelConfig) -> NDArray[np.float32]:
 
     Wavelengths longer than original context / low_freq_factor are divided by `factor`, those shorter
     than original context / high_freq_factor stay, those between are interpolated. Source: transformers
-    `_compute_llama3_parameters`. All in float32, as the reference converter computes it.
+    `_compute_llama3_parameters`. In float32, as the reference converter computes it; only the power is
+    rounded from float64, because numpy's float32 power ends differently on different processors.
     """
     rope = config.rope
     theta = float(rope.get("rope_theta", 10000.0))
@@ -60,7 +61,8 @@ def llama3_rope_factors(config: ModelConfig) -> NDArray[np.float32]:
     size = config.head_size
     one = np.float32(1.0)
     exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
-    frequencies = one / np.power(np.float32(theta), exponents, dtype=np.float32)
+    powers = np.power(np.float64(np.float32(theta)), exponents.astype(np.float64))
+    frequencies = one / powers.astype(np.float32)
     # multiplying by reciprocals, as torch does for scalar / tensor, keeps the last bit equal
     wavelengths = one / frequencies * np.float32(2 * np.pi)
     smooth = (one / wavelengths * np.float32(context) - np.float32(low)) / np.float32(high - low)

@@ -32,7 +32,9 @@ def require_loadable(header: GGUFHeader, label: str) -> None:
         _texts(header),
     ):
         if problem:
-            raise InvalidGGUFError(f"{label}: {problem}")
+            raise InvalidGGUFError(
+                f"{label}: {problem}", hint="llama.cpp cannot run it; download or convert the model again"
+            )
 
 
 def _layers(header: GGUFHeader) -> str | None:

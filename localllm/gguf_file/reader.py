@@ -39,6 +39,7 @@ MAX_ENTRIES = 1_000_000  # metadata pairs, and tensors
 MAX_ALIGNMENT = 1024 * 1024
 _INT64_MAX = 2**63 - 1
 _READ_AHEAD = 1024 * 1024
+_DAMAGED = "the file is damaged or no GGUF file at all; download or make it again"
 
 Scalar = int | float | bool | str
 
@@ -414,11 +415,11 @@ class _HeaderParser:
         if count > MAX_ENTRIES or count * smallest_bytes > self._source.size_bytes:
             raise self._bad(f"it claims to hold {count} {what}")
 
-    def _bad(self, reason: str, hint: str | None = None) -> InvalidGGUFError:
+    def _bad(self, reason: str, hint: str | None = _DAMAGED) -> InvalidGGUFError:
         return InvalidGGUFError(f"{self._source.label}: {reason}", hint=hint)
 
 
-def _foreign_format_hint(magic: bytes) -> str | None:
+def _foreign_format_hint(magic: bytes) -> str:
     """Recognise files that people pass by mistake."""
     if magic == b"PK\x03\x04":
         return "it looks like a PyTorch file; convert the checkpoint directory instead"
@@ -426,4 +427,4 @@ def _foreign_format_hint(magic: bytes) -> str | None:
         return "it is an old GGML file; convert the original checkpoint again"
     if magic[1:2] == b"\x00" or magic[2:4] == b"\x00\x00":
         return "if it is a safetensors file, pass the directory it is in to `localllm convert`"
-    return None
+    return _DAMAGED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ from localllm.conversion.out_type import OutType
 
 def convert(
     path: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint directory.", show_default=False)
+        str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint directory.", show_default=False)
     ],
     output: OutputOpt = None,
     outtype: Annotated[
