@@ -21,13 +21,19 @@ from localllm.gguf_file.format import TensorType
 from localllm.native.rows import encode_rows
 
 _PIECE_WEIGHTS = 4 * 1024 * 1024
-_FLOAT16_MAX = 65504.0
+# the largest magnitude a type holds; a Q8_0 block keeps its largest weight as 127 times a float16
+_LARGEST = {
+    "F32": 3.4028234663852886e38,
+    "BF16": 3.3895313892515355e38,
+    "F16": 65504.0,
+    "Q8_0": 127 * 65504.0,
+}
 
 
 def encode_tensor(planned: PlannedTensor, config: ModelConfig) -> Iterator[memoryview]:
     """Yield the bytes of one tensor, in order.
 
-    Raise CheckpointError for NaN or infinity in the weights, and for values float16 cannot hold.
+    Raise CheckpointError for NaN or infinity in the weights, and for values the type cannot hold.
     """
     source, kind = planned.source, planned.entry.type
     if isinstance(source, ComputedTensor):
@@ -62,7 +68,8 @@ def _as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
     """Widen to float32; uint16 means bfloat16, whose bits are float32's upper half."""
     if values.dtype == np.uint16:
         return (values.astype(np.uint32) << 16).view(np.float32)
-    return values.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # what float64 held and float32 cannot is refused by `_encode`
+        return values.astype(np.float32, copy=False)
 
 
 def _require_finite(values: NDArray[Any], source: CheckpointTensor) -> None:
@@ -78,9 +85,11 @@ def _require_finite(values: NDArray[Any], source: CheckpointTensor) -> None:
 
 
 def _encode(rows: NDArray[np.float32], kind: TensorType, source: CheckpointTensor) -> memoryview:
-    if kind.name == "F16" and float(np.abs(rows).max(initial=0.0)) > _FLOAT16_MAX:
+    if float(np.abs(rows).max(initial=0.0)) > _LARGEST[kind.name]:
+        wider = "bf16" if kind.name in ("F16", "Q8_0") else "f32"
         raise CheckpointError(
-            f"tensor `{source.name}` has values too large for f16", hint="convert with `--outtype bf16`"
+            f"tensor `{source.name}` has values too large for {kind.name.lower()}",
+            hint=f"convert with `--outtype {wider}`" if kind.name != "F32" else "the training diverged",
         )
     if kind.name == "F32":
         return _bytes(rows.astype("<f4"))

@@ -36,7 +36,8 @@ class Family:
     checkpoint tensor's name to the verb applied to it; `drop` holds the ends of names that are left
     out on purpose. Names are translated by the gguf package's map; a tensor that is neither mapped
     nor dropped is an error. `output_optional` tells that llama.cpp uses the token embedding when
-    the file has no output tensor.
+    the file has no output tensor. `shapes` holds the tensors every model of the family has, by GGUF
+    name (`{layer}` stands for each layer), and the shape the configuration gives them, row length first.
     """
 
     name: str
@@ -48,3 +49,4 @@ class Family:
     drop: tuple[str, ...] = (".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias")
     computed: Callable[[ModelConfig], Iterable[ComputedTensor]] = no_computed_tensors
     output_optional: bool = True
+    shapes: Mapping[str, Callable[[ModelConfig], tuple[int, ...]]] = field(default_factory=dict)

@@ -7,7 +7,7 @@ error. The order in the file is: computed tensors, then the checkpoint's own ord
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import gguf
@@ -24,6 +24,7 @@ from localllm.gguf_file.writer import TensorEntry
 EMBEDDING = "token_embd.weight"
 OUTPUT = "output.weight"
 _FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
+_CONFIG_HINT = "is config.json the one that belongs to these weights?"
 _LEFTOVERS = re.compile(r"(\.base_layer\.|\.lora_[AB]\.|lora_magnitude_vector)")
 # tensors that stay F32 although they have two dimensions (facts of the reference converter)
 _ALWAYS_F32 = ("_norm.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight")
@@ -63,8 +64,9 @@ def plan_conversion(
 ) -> ConversionPlan:
     """Plan the conversion of `checkpoint`.
 
-    Raise CheckpointError for a tensor that has no place in the architecture, leftovers of an
-    unfinished merge or a missing embedding; UnsupportedModelError for quantized weights.
+    Raise CheckpointError for a tensor that has no place in the architecture, one that is missing or
+    of another shape than config.json says, and leftovers of an unfinished merge;
+    UnsupportedModelError for quantized weights.
     """
     _refuse_quantized(checkpoint)
     chosen = choose_type(checkpoint, out_type)
@@ -77,7 +79,8 @@ def plan_conversion(
         op = next((op for ending, op in family.ops.items() if source.name.endswith(ending)), None)
         shape = tuple(reversed(source.shape))
         planned.append(PlannedTensor(TensorEntry(name, shape, _type_of(name, shape, chosen)), source, op))
-    rows = _vocabulary_rows(planned, checkpoint)
+    _require_shapes(planned, family, config)
+    rows = _vocabulary_rows(planned, checkpoint, config)
     return ConversionPlan(tuple(planned), chosen, rows, tuple(dropped))
 
 
@@ -99,7 +102,7 @@ def _mapped(
         if name is None:
             raise CheckpointError(
                 f"tensor `{source.name}` has no place in architecture {family.arch}",
-                hint="is config.json the one that belongs to these weights?",
+                hint=_CONFIG_HINT,
             )
         if name == OUTPUT and _is_copy_of_embedding(source, checkpoint, family):
             dropped.append((source.name, "identical to the token embedding, which llama.cpp uses instead"))
@@ -139,11 +142,37 @@ def _type_of(name: str, shape: Sequence[int], chosen: TensorType) -> TensorType:
     return chosen
 
 
-def _vocabulary_rows(planned: Sequence[PlannedTensor], checkpoint: Checkpoint) -> int:
-    embedding = next((tensor for tensor in planned if tensor.entry.name == EMBEDDING), None)
-    if embedding is None:
+def _require_shapes(planned: Sequence[PlannedTensor], family: Family, config: ModelConfig) -> None:
+    """Hold the weights against config.json: llama.cpp would refuse the file after all the work."""
+    found = {tensor.entry.name: tensor.entry.shape for tensor in planned}
+    for layer in range(config.layers):
+        for pattern, shape_of in family.shapes.items():
+            _require_shape(pattern.format(layer=layer), found, shape_of(config))
+
+
+def _require_shape(name: str, found: Mapping[str, tuple[int, ...]], expected: tuple[int, ...]) -> None:
+    shape = found.get(name)
+    if shape is None:
+        raise CheckpointError(
+            f"the weights lack tensor `{name}`, which config.json asks for", hint=_CONFIG_HINT
+        )
+    if shape != expected:
+        raise CheckpointError(
+            f"tensor `{name}` has shape {list(shape)}, but config.json makes it {list(expected)}",
+            hint=_CONFIG_HINT,
+        )
+
+
+def _vocabulary_rows(planned: Sequence[PlannedTensor], checkpoint: Checkpoint, config: ModelConfig) -> int:
+    """Return how many tokens the embedding has; an output head must have as many."""
+    found = {tensor.entry.name: tensor.entry.shape for tensor in planned}
+    if EMBEDDING not in found:
         raise CheckpointError(f"{checkpoint.directory} has no token embedding (model.embed_tokens.weight)")
-    return embedding.entry.shape[1]
+    rows = found[EMBEDDING][-1]
+    for name in (EMBEDDING, OUTPUT):
+        if name in found:
+            _require_shape(name, found, (config.integer("hidden_size", "n_embd"), rows))
+    return rows
 
 
 def _refuse_quantized(checkpoint: Checkpoint) -> None:

@@ -14,8 +14,14 @@ MAGIC = b"GGUF"
 SUPPORTED_VERSIONS = (2, 3)
 WRITTEN_VERSION = 3
 DEFAULT_ALIGNMENT = 32
+MAX_ALIGNMENT = 1024 * 1024
 MAX_DIMENSIONS = 4
 MAX_NAME_BYTES = 63  # GGML_MAX_NAME is 64 with the terminating zero
+
+
+def is_alignment(value: int) -> bool:
+    """Tell whether tensors can be aligned to `value` bytes: a power of two up to MAX_ALIGNMENT."""
+    return 0 < value <= MAX_ALIGNMENT and value & (value - 1) == 0
 
 
 class ValueType(IntEnum):

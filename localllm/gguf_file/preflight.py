@@ -16,7 +16,9 @@ from localllm.gguf_file.reader import GGUFHeader
 _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS
 _MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS
 _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
-_VECTOR_TYPES = ("F32", "F16", "BF16")
+_NEEDS_EXPERTS = ("smallthinker",)  # architectures that assert instead of reporting
+_BYTE_TOKEN = 6  # LLAMA_TOKEN_TYPE_BYTE
+_HAVE_DEFAULT_IDS = ("llama", "gpt2")  # vocabulary types that know a BOS and EOS when the file names none
 _NOT_WEIGHTS = ("I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K")
 
 
@@ -54,10 +56,30 @@ def _layers(header: GGUFHeader) -> str | None:
 
 def _experts(header: GGUFHeader) -> str | None:
     total = header.architecture_integer("expert_count") or 0
-    used = header.architecture_integer("expert_used_count") or 0
+    used = _largest(header, "expert_used_count")
     if total > _MAX_EXPERTS or used > total or (total > 0 and used == 0):
         return f"it claims to use {used} of {total} experts"
+    if total == 0 and header.architecture in _NEEDS_EXPERTS:
+        return f"it has no experts, which {header.architecture} models need"
+    return _expert_groups(header, total)
+
+
+def _expert_groups(header: GGUFHeader, experts: int) -> str | None:
+    groups = header.architecture_integer("expert_group_count") or 0
+    used = header.architecture_integer("expert_group_used_count") or 0
+    if groups == 0 or (groups == 1 and experts > 1):
+        return None
+    if groups >= experts or experts % groups or not 0 < used < groups:
+        return f"it claims to use {used} of {groups} groups of {experts} experts"
     return None
+
+
+def _largest(header: GGUFHeader, suffix: str) -> int:
+    """Return a value that may differ per layer: the largest one as llama.cpp's unsigned number, or 0."""
+    per_layer = header.array(f"{header.architecture}.{suffix}")
+    if per_layer is None:
+        return header.architecture_integer(suffix) or 0
+    return max((int(value) % 2**32 for value in per_layer.decode() if isinstance(value, int)), default=0)
 
 
 def _rope(header: GGUFHeader) -> str | None:
@@ -90,6 +112,31 @@ def _vocabulary(header: GGUFHeader) -> str | None:
         index = header.integer(f"tokenizer.ggml.{key}_token_id")
         if index is not None and not 0 <= index < len(texts):
             return f"its {key} token {index} is outside the vocabulary of {len(texts)}"
+    return _added_tokens(header) or _byte_tokens(header, set(texts))
+
+
+def _added_tokens(header: GGUFHeader) -> str | None:
+    """Tokenizing asserts that a token to be added exists."""
+    model = header.text(Key.TOKENIZER_MODEL)
+    for kind, by_default in (("bos", model == "gemma4"), ("eos", False), ("seperator", False)):
+        key = "sep" if kind == "seperator" else kind
+        wanted = header.metadata.get(f"tokenizer.ggml.add_{key}_token", by_default)
+        known = header.integer(f"tokenizer.ggml.{kind}_token_id") is not None
+        if wanted is True and not known and model not in _HAVE_DEFAULT_IDS:
+            return f"it adds a {key} token but does not say which"
+    return None
+
+
+def _byte_tokens(header: GGUFHeader, texts: set[bytes]) -> str | None:
+    """Text outside the vocabulary is spelled in byte tokens: a `llama` vocabulary needs all, `bert` none."""
+    model = header.text(Key.TOKENIZER_MODEL)
+    types = header.array(Key.TOKEN_TYPES)
+    if model == "bert" and types is not None and _BYTE_TOKEN in types.decode():
+        return "its vocabulary is of type `bert` and has byte tokens"
+    if model == "llama":
+        for byte in range(256):
+            if b"<0x%02X>" % byte not in texts and bytes([byte]) not in texts:
+                return f"its vocabulary has no token for byte 0x{byte:02X}"
     return None
 
 
@@ -98,10 +145,9 @@ def _tensors(header: GGUFHeader) -> str | None:
         dimensions = sum(1 for size in tensor.shape if size > 1)
         if tensor.type.name in _NOT_WEIGHTS:
             return f"tensor `{tensor.name}` has type {tensor.type.name}, which is not a weight type"
-        if tensor.name.endswith("norm.weight") and dimensions <= 1 and tensor.type.name != "F32":
-            return f"norm `{tensor.name}` is stored as {tensor.type.name} instead of F32"
-        if dimensions <= 1 and tensor.type.name not in _VECTOR_TYPES and len(tensor.shape) == 1:
-            return f"vector `{tensor.name}` is stored as {tensor.type.name}"
+        is_vector = len(tensor.shape) == 1 or tensor.name.endswith(("norm.weight", ".bias"))
+        if is_vector and dimensions <= 1 and tensor.type.name != "F32":
+            return f"vector `{tensor.name}` is stored as {tensor.type.name} instead of F32"
     return None
 
 

@@ -24,6 +24,7 @@ from localllm.errors import InvalidGGUFError, NotFoundError
 from localllm.gguf_file.format import (
     DEFAULT_ALIGNMENT,
     MAGIC,
+    MAX_ALIGNMENT,
     MAX_DIMENSIONS,
     MAX_NAME_BYTES,
     SCALAR_FORMATS,
@@ -32,11 +33,11 @@ from localllm.gguf_file.format import (
     Key,
     TensorType,
     ValueType,
+    is_alignment,
 )
 
 MAX_HEADER_BYTES = 64 * 1024 * 1024
 MAX_ENTRIES = 1_000_000  # metadata pairs, and tensors
-MAX_ALIGNMENT = 1024 * 1024
 _INT64_MAX = 2**63 - 1
 _READ_AHEAD = 1024 * 1024
 _DAMAGED = "the file is damaged or no GGUF file at all; download or make it again"
@@ -65,7 +66,7 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = path.open("rb")
+            self._file = open(path, "rb", opener=_open_without_waiting)  # noqa: PTH123 - Path.open takes no opener
         except FileNotFoundError:
             raise NotFoundError(f"no such file: {path}") from None
         except OSError as error:
@@ -83,6 +84,11 @@ class FileSource:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe without a writer must not block before we can see that it is one."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @dataclass(frozen=True)
@@ -214,7 +220,7 @@ class _HeaderParser:
         spans = self._metadata_spans(pair_count)
         tensors = self._tensor_infos(tensor_count)
         metadata = self._metadata(spans)
-        alignment = self._alignment(metadata)
+        alignment = self._alignment(spans, metadata)
         end = self._position
         data_offset = end + -end % alignment
         self._check_layout(tensors, alignment, data_offset)
@@ -238,7 +244,7 @@ class _HeaderParser:
         if magic != MAGIC:
             raise self._bad("it is not a GGUF file", hint=_foreign_format_hint(magic))
         if version not in SUPPORTED_VERSIONS:
-            if version & 0xFFFF == 0:
+            if version and version & 0xFFFF == 0:
                 raise self._bad("it is a big-endian GGUF file, which is not supported")
             raise self._bad(f"GGUF version {version} is not supported (2 and 3 are)")
         return int(version)
@@ -318,11 +324,16 @@ class _HeaderParser:
                 values[key] = struct.unpack(f"<{SCALAR_FORMATS[kind][0]}", frozen[start:end])[0]
         return values
 
-    def _alignment(self, metadata: Mapping[str, Scalar | ArrayValue]) -> int:
+    def _alignment(
+        self,
+        spans: Mapping[str, tuple[ValueType, ValueType | None, int, int, int]],
+        metadata: Mapping[str, Scalar | ArrayValue],
+    ) -> int:
         value = metadata.get(Key.ALIGNMENT, DEFAULT_ALIGNMENT)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self._bad("`general.alignment` is not an unsigned number")
-        if value <= 0 or value & (value - 1) or value > MAX_ALIGNMENT:
+        kind = spans[Key.ALIGNMENT][0] if Key.ALIGNMENT in spans else ValueType.UINT32
+        if not isinstance(value, int) or kind is not ValueType.UINT32:
+            raise self._bad("`general.alignment` is not an unsigned number of 32 bits")
+        if not is_alignment(value):
             raise self._bad(f"`general.alignment` is {value}, not a power of two up to {MAX_ALIGNMENT}")
         return value
 

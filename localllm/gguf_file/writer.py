@@ -15,12 +15,14 @@ from typing import Any, BinaryIO
 from localllm.gguf_file.format import (
     DEFAULT_ALIGNMENT,
     MAGIC,
+    MAX_DIMENSIONS,
     MAX_NAME_BYTES,
     SCALAR_FORMATS,
     WRITTEN_VERSION,
     Key,
     TensorType,
     ValueType,
+    is_alignment,
 )
 from localllm.gguf_file.reader import TensorInfo
 
@@ -69,7 +71,7 @@ class TensorEntry:
 def layout(entries: Iterable[TensorEntry], alignment: int = DEFAULT_ALIGNMENT) -> list[TensorInfo]:
     """Give every entry its offset: one after the other, each padded to `alignment` bytes.
 
-    Raise ValueError for a name llama.cpp would refuse or one that appears twice.
+    Raise ValueError for a name or shape llama.cpp would refuse, or a name that appears twice.
     """
     infos: list[TensorInfo] = []
     seen: set[str] = set()
@@ -80,16 +82,27 @@ def layout(entries: Iterable[TensorEntry], alignment: int = DEFAULT_ALIGNMENT) -
         if entry.name in seen:
             raise ValueError(f"tensor name appears twice: {entry.name!r}")
         seen.add(entry.name)
+        _check_shape(entry)
         info = TensorInfo(entry.name, entry.shape, entry.type, offset)
         infos.append(info)
         offset += info.size_bytes + -info.size_bytes % alignment
     return infos
 
 
+def _check_shape(entry: TensorEntry) -> None:
+    shape, block = entry.shape, entry.type.block_size
+    if not 1 <= len(shape) <= MAX_DIMENSIONS or min(shape) < 0:
+        raise ValueError(f"{entry.name!r} has the shape {shape}")
+    if shape[0] % block:
+        raise ValueError(f"{entry.name!r} has rows of {shape[0]}, not a multiple of {block}")
+
+
 def encode_header(metadata: Metadata, tensors: Sequence[TensorInfo]) -> bytes:
     """Return the header, padded to the start of the data section."""
     parts = [MAGIC, struct.pack("<IQQ", WRITTEN_VERSION, len(tensors), len(metadata))]
     for key, value in metadata.items():
+        if not key:
+            raise ValueError("a metadata key is empty")
         parts.append(_string(key))
         parts.append(_value(value))
     for tensor in tensors:
@@ -102,8 +115,11 @@ def encode_header(metadata: Metadata, tensors: Sequence[TensorInfo]) -> bytes:
 
 
 def alignment_of(metadata: Metadata) -> int:
-    """Return the alignment the metadata asks for."""
-    return int(metadata[Key.ALIGNMENT].value) if Key.ALIGNMENT in metadata else DEFAULT_ALIGNMENT
+    """Return the alignment the metadata asks for. Raise ValueError when no reader would accept it."""
+    asked = metadata.get(Key.ALIGNMENT, uint32(DEFAULT_ALIGNMENT))
+    if asked.type is not ValueType.UINT32 or not is_alignment(asked.value):
+        raise ValueError(f"{asked.value} cannot be an alignment")
+    return int(asked.value)
 
 
 class GGUFWriter:
@@ -122,6 +138,8 @@ class GGUFWriter:
 
     def write_tensor(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
         """Write the data of the next tensor. Raise ValueError if it is not `name` or of the wrong size."""
+        if self._next == len(self.tensors):
+            raise ValueError(f"all tensors are written, but {name!r} comes too")
         expected = self.tensors[self._next]
         if expected.name != name:
             raise ValueError(f"expected the data of {expected.name!r}, got {name!r}")

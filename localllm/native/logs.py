@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 
 class LogLevel(IntEnum):
-    """ggml's log levels (enum ggml_log_level); CONTINUED belongs to the line before."""
+    """ggml's log levels (enum ggml_log_level in ggml.h; the binding's comment has an older order)."""
 
     NONE = 0
-    INFO = 1
-    WARNING = 2
-    ERROR = 3
-    DEBUG = 4
+    DEBUG = 1
+    INFO = 2
+    WARNING = 3
+    ERROR = 4
     CONTINUED = 5
 
 

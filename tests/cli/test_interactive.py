@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,8 @@ def test_control_c_at_the_prompt_only_clears_the_line(demo_files: dict[str, Path
     child = start(demo_files["Q8_0"])
     child.expect("\n> ")
     child.send("half a mess")
+    child.expect("half a mess")
+    time.sleep(0.5)  # CPython's readline only sees a signal while it waits for a key
     child.sendintr()
     child.expect("\n> ")
     child.sendline("quit")

@@ -35,6 +35,9 @@ def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metadata = {
         "general.architecture": string("llama"),
         "llama.block_count": uint32(_LAYERS),
+        "llama.context_length": uint32(64),
+        "llama.embedding_length": uint32(_WIDTH),
+        "llama.feed_forward_length": uint32(_WIDTH),
         "llama.attention.head_count": uint32(8),
         "llama.attention.layer_norm_rms_epsilon": float32(1e-5),
     }

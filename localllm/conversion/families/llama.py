@@ -5,7 +5,7 @@ The runtime rotates adjacent pairs, checkpoints hold split halves: query and key
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from localllm.conversion.config import ModelConfig
 from localllm.conversion.family import ComputedTensor, Family
@@ -27,6 +27,28 @@ _OPS = {
 }
 
 
+def _hidden(config: ModelConfig) -> int:
+    return config.integer("hidden_size", "n_embd")
+
+
+def _inner(config: ModelConfig) -> int:
+    return config.integer("intermediate_size", "n_inner")
+
+
+_SHAPES: dict[str, Callable[[ModelConfig], tuple[int, ...]]] = {
+    "blk.{layer}.attn_norm.weight": lambda c: (_hidden(c),),
+    "blk.{layer}.attn_q.weight": lambda c: (_hidden(c), c.heads * c.head_size),
+    "blk.{layer}.attn_k.weight": lambda c: (_hidden(c), c.kv_heads * c.head_size),
+    "blk.{layer}.attn_v.weight": lambda c: (_hidden(c), c.kv_heads * c.head_size),
+    "blk.{layer}.attn_output.weight": lambda c: (c.heads * c.head_size, _hidden(c)),
+    "blk.{layer}.ffn_norm.weight": lambda c: (_hidden(c),),
+    "blk.{layer}.ffn_gate.weight": lambda c: (_hidden(c), _inner(c)),
+    "blk.{layer}.ffn_up.weight": lambda c: (_hidden(c), _inner(c)),
+    "blk.{layer}.ffn_down.weight": lambda c: (_inner(c), _hidden(c)),
+    "output_norm.weight": lambda c: (_hidden(c),),
+}
+
+
 def _rope_factors(config: ModelConfig) -> Iterable[ComputedTensor]:
     if config.rope.get("rope_type") == "llama3":
         yield ComputedTensor("rope_freqs.weight", llama3_rope_factors(config))
@@ -45,6 +67,7 @@ LLAMA = Family(
     },
     ops=_OPS,
     computed=_rope_factors,
+    shapes=_SHAPES,
 )
 
 MISTRAL = Family(
@@ -61,4 +84,5 @@ MISTRAL = Family(
     },
     ops=_OPS,
     computed=_rope_factors,
+    shapes=_SHAPES,
 )
