@@ -10,7 +10,7 @@ from typing import Any
 from localllm.errors import NotFoundError
 from localllm.gguf_file import ArrayValue, GGUFHeader, read_header
 from localllm.gguf_file.format import FILE_TYPES, Key
-from localllm.quantization import bits_per_weight, count_fallbacks
+from localllm.quantization import bits_per_weight, count_misfits
 
 _ESTIMATE_CONTEXT = 4096
 _CACHE_BYTES = 2  # f16
@@ -165,9 +165,9 @@ def _problems(header: GGUFHeader) -> list[str]:
     problems = []
     if header.tensors and not header.text(Key.CHAT_TEMPLATE):
         problems.append("no chat template: chat runs as plain completion")
-    fallbacks = count_fallbacks(header)
-    if fallbacks:
-        problems.append(f"{fallbacks} tensors do not fit the level's block and are stored in another type")
+    misfits = count_misfits(header)
+    if misfits:
+        problems.append(f"{misfits} tensors do not fit the level's block and are stored in another type")
     if header.tensors and header.array(Key.TOKENS) is None:
         problems.append("no vocabulary")
     return problems

@@ -139,8 +139,8 @@ def describe_types(header: GGUFHeader) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def count_fallbacks(header: GGUFHeader) -> int:
-    """Count the tensors whose rows do not fit the block of the file's level: they got another type."""
+def count_misfits(header: GGUFHeader) -> int:
+    """Count the matrices whose rows do not fit the block of the file's level, so another type holds them."""
     level = LEVELS.get(FILE_TYPES.get(header.integer("general.file_type") or 0, ""))
     if level is None or level.name in _UNQUANTIZED:
         return 0
@@ -183,7 +183,7 @@ def _quantize_one(
     step = f"quantize {level.name}"
     emit(Started(step, len(header.tensors), "tensors"))
     with publishing(target) as part:
-        quantize_file(
+        fallbacks = quantize_file(
             source,
             part,
             file_type=level.file_type,
@@ -197,7 +197,7 @@ def _quantize_one(
         size = part.stat().st_size
     emit(Finished(step))
     result = QuantizationResult(
-        level.name, target, size, bits_per_weight(made), describe_types(made), count_fallbacks(made)
+        level.name, target, size, bits_per_weight(made), describe_types(made), fallbacks
     )
     if result.fallbacks:
         emit(_fallback_notice(result, level))
@@ -210,8 +210,8 @@ def _least_bytes(header: GGUFHeader, level: Level) -> int:
 
 
 def _fallback_notice(result: QuantizationResult, level: Level) -> Notice:
+    tensors = "1 tensor does" if result.fallbacks == 1 else f"{result.fallbacks} tensors do"
     return Notice(
-        f"{level.name}: {result.fallbacks} tensors have rows that are no multiple of "
-        f"{TENSOR_TYPES_BY_NAME[level.base_type].block_size} and got another type: "
+        f"{level.name}: {tensors} not fit the block of the wanted type and got another: "
         f"{level.bits_per_weight:.2f} bits per weight became {result.bits_per_weight:.2f}"
     )

@@ -57,10 +57,15 @@ def clear() -> None:
     _recent.clear()
 
 
+def recent() -> list[LogLine]:
+    """Return all messages since `clear`, the oldest ones left out when there were thousands."""
+    take()
+    return list(_recent)
+
+
 def last_errors(count: int = 1) -> list[str]:
     """Return the last `count` error messages, without the name of the C++ function in front."""
-    take()
-    errors = [line.text.strip() for line in _recent if line.level == LogLevel.ERROR and line.text.strip()]
+    errors = [line.text.strip() for line in recent() if line.level == LogLevel.ERROR and line.text.strip()]
     return [_without_function(text) for text in errors[-count:]]
 
 

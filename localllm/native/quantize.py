@@ -21,6 +21,7 @@ from localllm.native.library import llama
 from localllm.native.worker import run_job
 
 _PROGRESS = re.compile(r"\[\s*(\d+)/\s*(\d+)\]\s+(\S+)")
+_FALLBACKS = re.compile(r"(\d+) of \d+ tensor\(s\) required fallback")
 _POLL_SECONDS = 0.05
 _WRITTEN_ALIGNMENT = 32
 _OVERRIDE_INT = 0  # LLAMA_KV_OVERRIDE_TYPE_INT
@@ -35,11 +36,11 @@ def quantize_file(
     source_alignment: int,
     step: str,
     emit: Emit = ignore,
-) -> None:
+) -> int:
     """Quantize `source` to `target` in a child process; `file_type` is llama.cpp's ftype number.
 
-    Progress is emitted under `step`, in tensors. Raise QuantizationError with llama.cpp's reason; a
-    partial target may then remain.
+    Return how many tensors did not fit the block of the type chosen for them. Progress is emitted under
+    `step`, in tensors. Raise QuantizationError with llama.cpp's reason; a partial target may then remain.
     """
     arguments = {
         "source": str(source),
@@ -49,10 +50,10 @@ def quantize_file(
         "realign": source_alignment != _WRITTEN_ALIGNMENT,
         "step": step,
     }
-    run_job("localllm.native.quantize:quantize_job", arguments, emit=emit)
+    return int(run_job("localllm.native.quantize:quantize_job", arguments, emit=emit))
 
 
-def quantize_job(arguments: dict[str, Any], emit: Emit) -> None:
+def quantize_job(arguments: dict[str, Any], emit: Emit) -> int:
     """Serve `quantize_file` in the child."""
     library = llama()
     logs.clear()
@@ -69,6 +70,8 @@ def quantize_job(arguments: dict[str, Any], emit: Emit) -> None:
     if status != 0:
         reason = next(iter(logs.last_errors()), f"status {status}")
         raise QuantizationError(f"llama.cpp cannot quantize {arguments['source']}: {_plain(reason)}")
+    counts = (_FALLBACKS.search(line.text) for line in logs.recent())
+    return next((int(match[1]) for match in counts if match), 0)
 
 
 def _alignment_override(library: Any) -> Any:
