@@ -1,0 +1,1 @@
+"""A small Llama in PyTorch: its layers, its training on a CPU, its scores and its files."""
