@@ -11,7 +11,7 @@ import math
 
 from localllm.errors import InvalidGGUFError
 from localllm.gguf_file.format import Key, ValueType
-from localllm.gguf_file.reader import GGUFHeader
+from localllm.gguf_file.header import GGUFHeader
 
 _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS
 _MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS
@@ -118,12 +118,11 @@ def _vocabulary(header: GGUFHeader) -> str | None:
 def _added_tokens(header: GGUFHeader) -> str | None:
     """Tokenizing asserts that a token to be added exists."""
     model = header.text(Key.TOKENIZER_MODEL)
-    for kind, by_default in (("bos", model == "gemma4"), ("eos", False), ("seperator", False)):
-        key = "sep" if kind == "seperator" else kind
-        wanted = header.metadata.get(f"tokenizer.ggml.add_{key}_token", by_default)
+    for kind, always in (("bos", model == "gemma4"), ("eos", False)):
+        wanted = always or header.metadata.get(f"tokenizer.ggml.add_{kind}_token") is True
         known = header.integer(f"tokenizer.ggml.{kind}_token_id") is not None
-        if wanted is True and not known and model not in _HAVE_DEFAULT_IDS:
-            return f"it adds a {key} token but does not say which"
+        if wanted and not known and model not in _HAVE_DEFAULT_IDS:
+            return f"it adds a {kind} token but does not say which"
     return None
 
 

@@ -11,16 +11,13 @@ The limits are those of ggml's own reader (ggml/src/gguf.cpp) or tighter.
 from __future__ import annotations
 
 import math
-import os
-import stat
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
-from localllm.errors import InvalidGGUFError, NotFoundError
+from localllm.errors import InvalidGGUFError
 from localllm.gguf_file.format import (
     DEFAULT_ALIGNMENT,
     MAGIC,
@@ -31,163 +28,17 @@ from localllm.gguf_file.format import (
     SUPPORTED_VERSIONS,
     TENSOR_TYPES,
     Key,
-    TensorType,
     ValueType,
     is_alignment,
 )
+from localllm.gguf_file.header import ArrayValue, GGUFHeader, Scalar, TensorInfo
+from localllm.gguf_file.source import ByteSource, FileSource
 
 MAX_HEADER_BYTES = 64 * 1024 * 1024
 MAX_ENTRIES = 1_000_000  # metadata pairs, and tensors
 _INT64_MAX = 2**63 - 1
 _READ_AHEAD = 1024 * 1024
 _DAMAGED = "the file is damaged or no GGUF file at all; download or make it again"
-
-Scalar = int | float | bool | str
-
-
-class ByteSource(Protocol):
-    """Random access to the bytes of a GGUF file, wherever they are."""
-
-    @property
-    def size_bytes(self) -> int: ...
-
-    @property
-    def label(self) -> str:
-        """What to call the file in an error message."""
-        ...
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Return up to `length` bytes from `offset`; fewer only at the end of the file."""
-        ...
-
-
-class FileSource:
-    """A local file as a ByteSource. Only regular files are opened: a device or pipe can block forever."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._file = open(path, "rb", opener=_open_without_waiting)  # noqa: PTH123 - Path.open takes no opener
-        except FileNotFoundError:
-            raise NotFoundError(f"no such file: {path}") from None
-        except OSError as error:
-            raise InvalidGGUFError(f"cannot read {path}: {error.strerror}") from None
-        status = os.fstat(self._file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            self._file.close()
-            raise InvalidGGUFError(f"{path} is not a regular file")
-        self.size_bytes = status.st_size
-        self.label = str(path)
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        self._file.seek(offset)
-        return self._file.read(length)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file; a pipe without a writer must not block before we can see that it is one."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-@dataclass(frozen=True)
-class ArrayValue:
-    """A metadata array that stays encoded until `decode` is called; `len()` is free."""
-
-    item_type: ValueType
-    count: int
-    _encoded: memoryview
-
-    def __len__(self) -> int:
-        return self.count
-
-    def decode(self) -> list[Scalar]:
-        """Return the items. Invalid UTF-8 in strings is replaced; see `GGUFHeader.problems`."""
-        if self.item_type is not ValueType.STRING:
-            character, _ = SCALAR_FORMATS[self.item_type]
-            return list(struct.unpack(f"<{self.count}{character}", self._encoded))
-        return [item.decode("utf-8", "replace") for item in self.raw_strings()]
-
-    def raw_strings(self) -> list[bytes]:
-        """Return the items of a string array as they are in the file."""
-        data, items, position = bytes(self._encoded), [], 0
-        for _ in range(self.count):
-            length = int.from_bytes(data[position : position + 8], "little")
-            position += 8 + length
-            items.append(data[position - length : position])
-        return items
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """One tensor as the header lists it.
-
-    `shape` is in ggml's order: shape[0] is the row length, contiguous in the file. `offset` is
-    relative to the start of the data section; `size_bytes` excludes padding.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    type: TensorType
-    offset: int
-
-    @property
-    def parameters(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def size_bytes(self) -> int:
-        return self.type.row_bytes(self.shape[0]) * math.prod(self.shape[1:])
-
-
-@dataclass(frozen=True)
-class GGUFHeader:
-    """Everything in a GGUF file in front of the tensor data."""
-
-    version: int
-    metadata: Mapping[str, Scalar | ArrayValue]
-    tensors: tuple[TensorInfo, ...]
-    alignment: int
-    data_offset: int
-    file_size_bytes: int
-
-    @property
-    def architecture(self) -> str:
-        """Return `general.architecture`, or an empty string."""
-        return self.text(Key.ARCHITECTURE)
-
-    @property
-    def parameters(self) -> int:
-        return sum(tensor.parameters for tensor in self.tensors)
-
-    @property
-    def tensor_bytes(self) -> int:
-        return sum(tensor.size_bytes for tensor in self.tensors)
-
-    def text(self, key: str) -> str:
-        """Return a string value, or an empty string when it is missing or of another type."""
-        value = self.metadata.get(key)
-        return value if isinstance(value, str) else ""
-
-    def integer(self, key: str) -> int | None:
-        """Return an integer value, or None when it is missing or of another type."""
-        value = self.metadata.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-    def number(self, key: str) -> float | None:
-        """Return an integer or float value as a float, or None."""
-        value = self.metadata.get(key)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-    def array(self, key: str) -> ArrayValue | None:
-        """Return an array value, or None when it is missing or of another type."""
-        value = self.metadata.get(key)
-        return value if isinstance(value, ArrayValue) else None
-
-    def architecture_integer(self, suffix: str) -> int | None:
-        """Return the integer under `{architecture}.{suffix}`, or None."""
-        return self.integer(f"{self.architecture}.{suffix}")
 
 
 def read_header(source: Path | ByteSource) -> GGUFHeader:

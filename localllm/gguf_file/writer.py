@@ -24,7 +24,7 @@ from localllm.gguf_file.format import (
     ValueType,
     is_alignment,
 )
-from localllm.gguf_file.reader import TensorInfo
+from localllm.gguf_file.header import TensorInfo
 
 
 @dataclass(frozen=True)
