@@ -7,7 +7,7 @@ token beyond the last row is an error. Texts are unique, because llama.cpp abort
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -21,6 +21,7 @@ from localllm.gguf_file.writer import TypedValue, array, string
 _SPACE_MARK = "\u2581"
 _ADDED_SCORE = -1000.0
 _UNUSED_SCORE = -10000.0
+_SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _SPECIAL_LOOKING = ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
 
 
@@ -142,7 +143,20 @@ def _byte_level_bpe(checkpoint: Checkpoint, rows: int, pre: str | None) -> Vocab
     for index, entry in _added_tokens(content, checkpoint.tokenizer_config).items():
         text, kind = _added_token(entry)
         _set(vocabulary, _row(index, rows, text), text, kind)
+    named = set(_named_specials(checkpoint.tokenizer_config))
+    for index, text in enumerate(vocabulary.tokens):
+        if text in named:
+            vocabulary.types[index] = int(TokenType.CONTROL)
     return vocabulary
+
+
+def _named_specials(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what tokenizer_config.json names as special: transformers makes those special, added or not."""
+    entries = [config.get(f"{kind}_token") for kind in _SPECIAL_KINDS]
+    for entry in (*entries, *(config.get("additional_special_tokens") or ())):
+        text = entry.get("content") if isinstance(entry, Mapping) else entry
+        if isinstance(text, str):
+            yield text
 
 
 def _added_tokens(content: Mapping[str, Any], config: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:

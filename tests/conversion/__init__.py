@@ -1,0 +1,1 @@
+"""Tests of the converter: laws, tables, failures, and parity with llama.cpp's own converter."""

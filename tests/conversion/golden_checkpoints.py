@@ -1,0 +1,79 @@
+"""The tiny checkpoints whose conversion is held against the reference's, by name of the golden file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conversion.tiny_llama import (
+    LLAMA3_ROPE,
+    TinyLlama,
+    edit_json,
+    tiny_tensors,
+    write_tiny_llama,
+)
+from tests.conversion.tiny_tokenizer import ADDED, BOS, EOS
+
+CARD = """---
+license: apache-2.0
+language: [en, de]
+tags: [stories, "tiny"]
+pipeline_tag: text-generation
+base_model: some-org/Base-Model-1B
+datasets: [some-org/some-data]
+---
+# A card
+"""
+HOSTILE_CARD = f"""---
+model_name: "Tiny \\e[31mred"
+description: "{"long " * 4000}"
+author: someone
+version: v1.5
+---
+"""
+_YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "beta_fast": 32.0}
+
+
+def plain(directory: Path) -> Path:
+    """Float32, an output head of its own, biases everywhere; rows of 80 that q8_0 cannot hold."""
+    return write_tiny_llama(directory, TinyLlama(tied=False, biases=True, intermediate=80))
+
+
+def llama3(directory: Path) -> Path:
+    """Bfloat16 in three shards, Llama 3's rope scaling, tokenizer and BOS, config.json of transformers 5."""
+    spec = TinyLlama("BF16", shards=3, rope=LLAMA3_ROPE, transformers=5, pre="llama-bpe", adds_bos=True)
+    return write_tiny_llama(directory, spec)
+
+
+def mistral(directory: Path) -> Path:
+    """Float16 Mistral with yarn scaling, a model card, a tied head saved twice and two chat templates."""
+    spec = TinyLlama("F16", rope=_YARN, seed=7)
+    tensors = tiny_tensors(spec)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
+    write_tiny_llama(directory, spec, tensors)
+    edit_json(directory / "config.json", architectures=["MistralForCausalLM"], model_type="mistral")
+    edit_json(directory / "tokenizer_config.json", chat_template="{{ messages }}", add_bos_token=True)
+    edit_json(directory / "generation_config.json", repetition_penalty=1.1, min_p=0.05)
+    (directory / "README.md").write_text(CARD, encoding="utf-8", newline="\n")
+    return directory
+
+
+def careless(directory: Path) -> Path:
+    """Special tokens named in odd places, two chat templates, a model card nobody checked."""
+    write_tiny_llama(directory, TinyLlama("BF16", seed=8))
+    (directory / "chat_template.jinja").unlink()
+    (directory / "README.md").write_text(HOSTILE_CARD, encoding="utf-8", newline="\n")
+    names = ("default", "tool use")
+    templates = [{"name": name, "template": "{{ messages }} " + name} for name in names]
+    special = {"bos_token": None, "eos_token": "Hello", "unk_token": "the", "pad_token": ADDED}
+    edit_json(directory / "tokenizer_config.json", chat_template=templates, **special)
+    edit_json(directory / "config.json", bos_token_id=None, eos_token_id=[EOS, BOS])
+    return directory
+
+
+TINY: dict[str, Callable[[Path], Path]] = {
+    "tiny-llama": plain,
+    "tiny-llama3": llama3,
+    "tiny-mistral-v0.2-instruct": mistral,
+    "tiny-careless": careless,
+}

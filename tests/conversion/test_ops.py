@@ -1,0 +1,120 @@
+"""The verbs on tensors: rotary rows move as llama.cpp wants; Llama 3's factors are the reference's."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from localllm.conversion.config import ModelConfig
+from localllm.conversion.ops import (
+    PERMUTE_KEY,
+    PERMUTE_QUERY,
+    llama3_rope_factors,
+    permute_heads,
+    unpermute_heads,
+)
+
+
+@st.composite
+def projections(draw: st.DrawFn) -> tuple[NDArray[Any], int]:
+    """An array of distinct values with rows for some heads of an even size, and the number of heads."""
+    heads, half = draw(st.integers(1, 6)), draw(st.integers(1, 8))
+    rest = draw(st.sampled_from([(), (1,), (3,), (2, 2)]))
+    dtype = draw(st.sampled_from(["<f4", "<f2", "<u2", "<f8"]))
+    shape = (heads * half * 2, *rest)
+    return np.arange(np.prod(shape)).astype(dtype).reshape(shape), heads
+
+
+@given(projections())
+def test_unpermute_undoes_permute(case: tuple[NDArray[Any], int]) -> None:
+    rows, heads = case
+    assert np.array_equal(unpermute_heads(permute_heads(rows, heads), heads), rows)
+    assert np.array_equal(permute_heads(unpermute_heads(rows, heads), heads), rows)
+
+
+@given(projections())
+def test_permute_only_moves_rows_within_their_head(case: tuple[NDArray[Any], int]) -> None:
+    rows, heads = case
+    moved = permute_heads(rows, heads)
+    assert (moved.dtype, moved.shape) == (rows.dtype, rows.shape)
+    for before, after in zip(np.split(rows, heads), np.split(moved, heads), strict=True):
+        assert np.array_equal(np.sort(before, axis=None), np.sort(after, axis=None))
+
+
+def test_the_halves_of_a_head_become_pairs() -> None:
+    assert permute_heads(np.arange(16), 2).tolist() == [0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15]
+
+
+@given(projections())
+def test_row_i_and_its_partner_become_neighbours(case: tuple[NDArray[Any], int]) -> None:
+    rows, heads = case
+    half = len(rows) // heads // 2
+    moved = permute_heads(rows, heads)
+    for head in range(heads):
+        for i in range(half):
+            start = head * half * 2
+            assert np.array_equal(moved[start + 2 * i], rows[start + i])
+            assert np.array_equal(moved[start + 2 * i + 1], rows[start + half + i])
+
+
+def test_queries_and_keys_have_their_own_number_of_heads() -> None:
+    config = ModelConfig({"num_attention_heads": 4, "num_key_value_heads": 2})
+    rows = np.arange(16)
+    assert np.array_equal(PERMUTE_QUERY.apply(rows, config), permute_heads(rows, 4))
+    assert np.array_equal(PERMUTE_KEY.apply(rows, config), permute_heads(rows, 2))
+
+
+def rope_config(head_size: int, factor: float, context: int = 8192, theta: float = 500000.0) -> ModelConfig:
+    rope = {
+        "rope_type": "llama3",
+        "rope_theta": theta,
+        "factor": factor,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": context,
+    }
+    return ModelConfig({"rope": rope, "head_dim": head_size})
+
+
+@pytest.mark.parametrize(
+    ("head_size", "factor", "digest"),
+    [
+        pytest.param(
+            128, 8.0, "8b516af9cb5db26ed32831eb6f493dd620843d1cd69ca7bbad760c76061cd565", id="Llama 3.1"
+        ),
+        pytest.param(
+            64, 32.0, "d25a6d176d9313062b8f86440c88649f9e568d573ea66bfa4e85e2424cf35633", id="Llama 3.2 1B"
+        ),
+        pytest.param(
+            128, 32.0, "af00a6286e9cba87733f6e5dd6b09a2bffd7326e6ac33d346f83f7c2f4857828", id="Llama 3.2 3B"
+        ),
+    ],
+)
+def test_rope_factors_are_the_reference_converters_bit_for_bit(
+    head_size: int, factor: float, digest: str
+) -> None:
+    """The digests are of what the reference's formula gives in torch 2.13."""
+    factors = llama3_rope_factors(rope_config(head_size, factor))
+    assert hashlib.sha256(factors.astype("<f4").tobytes()).hexdigest() == digest
+
+
+@given(
+    st.sampled_from([32, 64, 80, 128, 256]),
+    st.floats(1.5, 64.0),
+    st.sampled_from([2048, 8192, 131072]),
+    st.floats(1e4, 1e7),
+)
+def test_rope_factors_rise_from_one_to_the_factor(
+    head_size: int, factor: float, context: int, theta: float
+) -> None:
+    factors = llama3_rope_factors(rope_config(head_size, factor, context, theta))
+    assert factors.shape == (head_size // 2,)
+    assert factors[0] == 1.0
+    assert np.all(np.diff(factors) > -1e-4)
+    assert np.all(factors <= np.float32(factor) * (1 + 1e-6))

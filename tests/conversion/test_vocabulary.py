@@ -1,0 +1,164 @@
+"""The vocabulary has exactly one distinct token per embedding row, each of the right kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localllm.checkpoint import open_checkpoint
+from localllm.conversion.vocabulary import TokenType, Vocabulary, build_vocabulary, looks_special
+from localllm.errors import TokenizerError
+from tests.conversion.tiny_llama import ROWS, edit_json, write_tiny_llama
+from tests.conversion.tiny_tokenizer import ADDED, BOS, EOS, SPECIALS, byte_alphabet, tiny_tokenizer
+
+TOOL = 274  # the id of ADDED
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return write_tiny_llama(tmp_path / "tiny-llama")
+
+
+def built(directory: Path, rows: int = ROWS, pre: str | None = None) -> Vocabulary:
+    return build_vocabulary(open_checkpoint(directory), rows, pre)
+
+
+def test_byte_level_tokens_in_their_places(checkpoint: Path) -> None:
+    vocabulary = built(checkpoint)
+    assert (vocabulary.model, vocabulary.pre) == ("gpt2", "qwen2")
+    assert vocabulary.tokens[:256] == byte_alphabet()
+    assert vocabulary.tokens[BOS : EOS + 1] == list(SPECIALS)
+    assert vocabulary.tokens[TOOL] == ADDED
+    assert set(vocabulary.types[:256]) == {TokenType.NORMAL}
+    assert vocabulary.types[BOS] == vocabulary.types[EOS] == TokenType.CONTROL
+    assert vocabulary.types[TOOL] == TokenType.USER_DEFINED
+
+
+def test_rows_without_a_token_become_unused(checkpoint: Path) -> None:
+    vocabulary = built(checkpoint)
+    assert len(vocabulary.tokens) == len(vocabulary.types) == ROWS
+    assert vocabulary.tokens[TOOL + 1 :] == [f"[PAD{i}]" for i in range(TOOL + 1, ROWS)]
+    assert set(vocabulary.types[TOOL + 1 :]) == {TokenType.UNUSED}
+
+
+def test_merges_as_pairs_and_as_strings(checkpoint: Path) -> None:
+    model = tiny_tokenizer()["model"]
+    pairs = built(checkpoint).merges
+    edit_json(
+        checkpoint / "tokenizer.json", model={**model, "merges": [" ".join(m) for m in model["merges"]]}
+    )
+    assert built(checkpoint).merges == pairs
+    assert pairs is not None
+    assert pairs[0] == "t h"
+
+
+def test_a_space_inside_a_merge_is_written_in_the_byte_alphabet(checkpoint: Path) -> None:
+    model = tiny_tokenizer()["model"]
+    edit_json(checkpoint / "tokenizer.json", model={**model, "merges": [["a b", "c"]]})
+    assert built(checkpoint).merges == ["a\u0120b c"]
+
+
+@pytest.mark.parametrize("entry", ["Hello", {"content": "Hello", "special": False}])
+def test_what_the_configuration_names_as_special_is_special(entry: Any, checkpoint: Path) -> None:
+    edit_json(checkpoint / "tokenizer_config.json", unk_token=entry, additional_special_tokens=[ADDED])
+    vocabulary = built(checkpoint)
+    assert vocabulary.types[vocabulary.tokens.index("Hello")] == TokenType.CONTROL
+    assert vocabulary.types[TOOL] == TokenType.CONTROL
+
+
+def test_added_tokens_only_the_configuration_knows(checkpoint: Path) -> None:
+    edit_json(
+        checkpoint / "tokenizer_config.json",
+        added_tokens_decoder={
+            "280": {"content": "<|extra|>", "special": False},
+            "281": {"content": "\u2581two\u2581words", "special": False},
+            str(TOOL): {"content": "overruled", "special": True},
+        },
+    )
+    vocabulary = built(checkpoint)
+    assert (vocabulary.tokens[280], vocabulary.types[280]) == ("<|extra|>", TokenType.CONTROL)
+    assert (vocabulary.tokens[281], vocabulary.types[281]) == (" two words", TokenType.USER_DEFINED)
+    assert (vocabulary.tokens[TOOL], vocabulary.types[TOOL]) == (ADDED, TokenType.USER_DEFINED)
+
+
+@pytest.mark.parametrize(
+    ("text", "special"),
+    [
+        ("<pad>", True),
+        ("<|im_end|>", True),
+        ("<\uff5cbegin\uff5c>", True),
+        ("<unused12>", True),
+        ("<|open", False),
+        ("<tool>", False),
+        ("", False),
+    ],
+)
+def test_texts_that_look_special(text: str, special: bool) -> None:
+    assert looks_special(text) is special
+
+
+def test_a_token_beyond_the_embedding_is_refused(checkpoint: Path) -> None:
+    with pytest.raises(
+        TokenizerError, match=r"'.+' has id 270, but the embedding has only 270 rows"
+    ) as caught:
+        built(checkpoint, rows=270)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("index", [-1, ROWS])
+def test_ids_outside_the_rows_are_refused(index: int, checkpoint: Path) -> None:
+    edit_json(checkpoint / "tokenizer_config.json", added_tokens_decoder={str(index): {"content": "x"}})
+    with pytest.raises(TokenizerError, match=f"has id {index}"):
+        built(checkpoint)
+
+
+def test_the_same_text_twice_is_refused(checkpoint: Path) -> None:
+    """llama.cpp aborts the process on such a vocabulary."""
+    edit_json(checkpoint / "tokenizer_config.json", added_tokens_decoder={"280": {"content": "Hello"}})
+    with pytest.raises(TokenizerError, match="'Hello' appears twice"):
+        built(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"type": "WordPiece", "vocab": {}}, "does not hold a BPE tokenizer"),
+        ({"type": "BPE", "merges": []}, "does not hold a BPE tokenizer"),
+        ({"type": "BPE", "vocab": {"a": 0}, "merges": []}, "no merges"),
+        ({"type": "BPE", "vocab": {"a": 0}, "merges": ["a a"], "byte_fallback": True}, "SentencePiece-style"),
+        ([], "does not hold a BPE tokenizer"),
+    ],
+)
+def test_other_tokenizers_are_refused(model: Any, message: str, checkpoint: Path) -> None:
+    edit_json(checkpoint / "tokenizer.json", model=model)
+    with pytest.raises(TokenizerError, match=message):
+        built(checkpoint)
+
+
+def test_no_tokenizer_at_all_is_refused(checkpoint: Path) -> None:
+    (checkpoint / "tokenizer.json").unlink()
+    with pytest.raises(TokenizerError, match=r"neither tokenizer\.json nor tokenizer\.model"):
+        built(checkpoint)
+
+
+def test_a_damaged_sentencepiece_model_is_refused(checkpoint: Path) -> None:
+    (checkpoint / "tokenizer.model").write_bytes(b"not a model")
+    with pytest.raises(TokenizerError, match="not a SentencePiece model"):
+        built(checkpoint)
+
+
+def test_sentencepiece_pieces_keep_text_score_and_kind(material: Path) -> None:
+    vocabulary = built(material / "weights" / "stories260K-hf-derived", rows=512)
+    assert (vocabulary.model, vocabulary.pre, vocabulary.merges) == ("llama", "default", None)
+    assert vocabulary.tokens[:4] == ["<unk>", "<s>", "</s>", "<0x00>"]
+    assert vocabulary.types[0] in (TokenType.UNKNOWN, TokenType.CONTROL)
+    assert vocabulary.types[1:4] == [TokenType.CONTROL, TokenType.CONTROL, TokenType.BYTE]
+    assert vocabulary.types.count(TokenType.BYTE) == 256
+    assert vocabulary.scores is not None
+    ordinary = [
+        s for s, kind in zip(vocabulary.scores, vocabulary.types, strict=True) if kind == TokenType.NORMAL
+    ]
+    assert ordinary[0] == 0.0
+    assert ordinary[:100] == sorted(ordinary[:100], reverse=True)
