@@ -112,8 +112,8 @@ class Checkpoint:
     @property
     def architecture(self) -> str:
         """Return the model class named first in config.json."""
-        names = self.config.get("architectures") or [""]
-        return str(names[0])
+        names = self.config.get("architectures")
+        return str(names[0]) if isinstance(names, list) and names else ""
 
     @property
     def weight_bytes(self) -> int:

@@ -14,9 +14,9 @@ from enum import StrEnum
 from localllm.errors import UsageError
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_QUANT = re.compile(r"^[A-Za-z0-9_]+$")
-_LIBRARY = re.compile(rf"^{_NAME}$")
-_HUB = re.compile(rf"^(?P<repo>{_NAME}/{_NAME})(?:/(?P<file>[^@:]+\.gguf))?(?:@(?P<revision>[^:@]+))?$")
+_QUANT = re.compile(r"[A-Za-z0-9_]+")
+_LIBRARY = re.compile(_NAME)
+_HUB = re.compile(rf"(?P<repo>{_NAME}/{_NAME})(?:/(?P<file>[^@:]+\.gguf))?(?:@(?P<revision>[^:@]+))?")
 _HUB_PREFIXES = ("hf.co/", "huggingface.co/", "https://hf.co/", "https://huggingface.co/", "hf:")
 
 
@@ -45,27 +45,30 @@ class ModelRef:
         """Parse what a user typed. Raise UsageError when it is empty or cannot mean anything."""
         if not text.strip():
             raise UsageError("the model reference is empty", hint="try `localllm list`")
-        if _looks_like_path(text):
+        without_prefix = _without_hub_prefix(text)
+        if without_prefix == text and _looks_like_path(text):
             return cls._parse_path(text)
-        body, _, level = _without_hub_prefix(text).partition(":")
-        if level and not _QUANT.match(level):
+        body, _, level = without_prefix.partition(":")
+        if level and not _QUANT.fullmatch(level):
             raise UsageError(
                 f"`{level}` is not a quantization level",
                 hint="write it like `my-finetune:Q4_K_M`",
             )
         wanted = level.upper() or None
-        if _LIBRARY.match(body):
-            return cls(RefKind.LIBRARY, body, wanted)
-        match = _HUB.match(body)
+        match = _HUB.fullmatch(body)
         if match:
             return cls(RefKind.HUB, match["repo"], wanted, match["revision"], match["file"])
+        if without_prefix != text:
+            raise UsageError(f"`{text}` does not name a hub repository", hint="write it like `hf:org/repo`")
+        if _LIBRARY.fullmatch(body):
+            return cls(RefKind.LIBRARY, body, wanted)
         return cls(RefKind.PATH, text)
 
     @classmethod
     def _parse_path(cls, text: str) -> ModelRef:
         """Read `path` or `path:LEVEL`, where a drive letter's colon is part of the path."""
         head, colon, tail = text.rpartition(":")
-        if colon and len(head) > 1 and _QUANT.match(tail):
+        if colon and len(head) > 1 and _QUANT.fullmatch(tail):
             return cls(RefKind.PATH, head, tail.upper())
         return cls(RefKind.PATH, text)
 
@@ -73,7 +76,8 @@ class ModelRef:
         file = f"/{self.file}" if self.file else ""
         revision = f"@{self.revision}" if self.revision else ""
         level = f":{self.level}" if self.level else ""
-        return f"{self.target}{file}{revision}{level}"
+        text = f"{self.target}{file}{revision}{level}"
+        return f"hf:{text}" if self.kind is RefKind.HUB and _looks_like_path(text) else text
 
 
 def _looks_like_path(text: str) -> bool:

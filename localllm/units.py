@@ -28,9 +28,9 @@ def format_count(count: float) -> str:
 
 def format_seconds(seconds: float) -> str:
     """Format a duration: 0.0123 → "12 ms", 3.2 → "3.2 s", 125 → "2 min 5 s"."""
-    if seconds < 1:
+    if seconds < 0.9995:  # what rounds to a second or a minute is written as one
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"

@@ -16,10 +16,11 @@ class StopFilter:
     def feed(self, text: str) -> str:
         """Take the next piece and return what is certain not to belong to a stop text."""
         self._held += text
-        found = [position for stop in self._stops if (position := self._held.find(stop)) >= 0]
+        found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
             self.stopped = True
-            shown, self._held = self._held[: min(found)], ""
+            _, begins = min(found)  # the stop text that is complete first, whatever the pieces
+            shown, self._held = self._held[:begins], ""
             return shown
         keep = max((self._overlap(stop) for stop in self._stops), default=0)
         shown = self._held[: len(self._held) - keep]

@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.tiny_gguf import build_tiny_gguf
 
 from localllm.gguf_file import read_header
 from localllm.native import logs
 from localllm.native.library import llama
 from localllm.quantization import LEVELS, parse_levels, quantize
+from tests.tiny_gguf import build_tiny_gguf
 
 ALL = [level.name for level in parse_levels(["all"])]
 

@@ -15,7 +15,7 @@ def compare(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL...",
+            metavar="MODEL",
             help="GGUF files, or names in the library (then all its levels).",
             show_default=False,
         ),
