@@ -40,7 +40,7 @@ class NativeInfo:
 @functools.cache
 def llama() -> Any:
     """Return the binding's low-level module with the backend initialised and logs collected."""
-    os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort must not start a debugger
+    _prepare_environment()
     import llama_cpp.llama_cpp as library
 
     library.llama_log_set(logs.CALLBACK, ctypes.c_void_p(0))
@@ -51,6 +51,7 @@ def llama() -> Any:
 @functools.cache
 def ggml() -> ctypes.CDLL:
     """Return ggml's base library, with the signatures of the functions used here."""
+    _prepare_environment()
     import llama_cpp._ctypes_extensions as loader
 
     library: ctypes.CDLL = loader.load_shared_library("ggml-base", _library_directory())
@@ -91,6 +92,15 @@ def describe() -> NativeInfo:
         devices=_devices(),
         gpu_offload=bool(library.llama_supports_gpu_offload()),
     )
+
+
+def _prepare_environment() -> None:
+    """Set what ggml and GNU OpenMP read from the environment while they load; the user's own values stay."""
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort must not start a debugger
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # A thread that waits for others spins before it sleeps; when something else wants the cores,
+        # long spinning makes decoding a hundred times slower (docs/decisions/0005).
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _library_directory() -> Path:
