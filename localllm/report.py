@@ -10,7 +10,16 @@ from typing import Any
 from localllm.comparison import ComparisonResult, Measurement, Uncertain
 from localllm.units import format_bytes, format_seconds
 
-HEADINGS = ("level", "size", "bits/weight", "load", "prompt tok/s", "generate tok/s", "memory", "perplexity")
+HEADINGS = (
+    "level",
+    "size",
+    "bits per weight",
+    "load",
+    "prompt tok/s",
+    "generate tok/s",
+    "memory",
+    "perplexity",
+)
 _CSV_COLUMNS = (
     "level",
     "path",
@@ -73,8 +82,9 @@ def _speed(speed: Uncertain | None) -> str:
     if speed is None:
         return "-"
     digits = 1 if speed.value < 100 else 0
-    return f"{speed.value:.{digits}f} ± {speed.stderr:.{digits}f}"
+    share = speed.stderr / speed.value if speed.value else 0.0
+    return f"{speed.value:.{digits}f} ±{share:.0%}"
 
 
 def _with_error(quantity: Uncertain | None) -> str:
-    return "-" if quantity is None else f"{quantity.value:.3f} ± {quantity.stderr:.3f}"
+    return "-" if quantity is None else f"{quantity.value:.3f} ±{quantity.stderr:.3f}"

@@ -21,6 +21,7 @@ from localllm.refs import ModelRef, RefKind
 DEMO = "demo"
 DEMO_PERSONA = "demo-persona"
 PREFERRED_LEVEL = "Q4_K_M"
+UNQUANTIZED_LEVELS = ("F32", "BF16", "F16")
 _LEVEL_SUFFIX = re.compile(
     rf"[-._]({'|'.join(sorted(FILE_TYPES.values(), key=len, reverse=True))})$", re.IGNORECASE
 )
@@ -122,6 +123,23 @@ def resolve(text: str) -> Resolved:
     raise _unknown(text, ref)
 
 
+def resolve_source(text: str) -> Resolved:
+    """Find what to make new files from: as `resolve`, but a bare name prefers what is not quantized yet.
+
+    That is the checkpoint, then an F32, BF16 or F16 file of the library.
+    """
+    ref = ModelRef.parse(text)
+    if ref.kind is RefKind.LIBRARY and ref.level is None:
+        checkpoint = _library_checkpoint(ref.target)
+        if checkpoint:
+            return Resolved(ref.target, checkpoint, None)
+        files = {model.level: model for model in stored_models() if model.name == ref.target}
+        for level in UNQUANTIZED_LEVELS:
+            if level in files:
+                return Resolved(ref.target, files[level].path, level)
+    return resolve(text)
+
+
 def existing_file(text: str) -> Path:
     """Return the GGUF file `text` stands for. Raise UsageError when it is only a checkpoint so far."""
     found = resolve(text)
@@ -158,7 +176,7 @@ def _in_library(ref: ModelRef) -> Resolved | None:
 
 def _nearest_to_preferred(models: list[StoredModel]) -> StoredModel:
     """Return the smallest quantized file of a model that has no Q4_K_M, or its smallest file."""
-    quantized = [model for model in models if model.level not in ("F32", "F16", "BF16")]
+    quantized = [model for model in models if model.level not in UNQUANTIZED_LEVELS]
     return min(quantized or models, key=lambda model: model.size_bytes)
 
 

@@ -27,6 +27,7 @@ from localllm.store import (
     models_directory,
     output_path,
     resolve,
+    resolve_source,
     shipped_checkpoint,
     stored_models,
 )
@@ -63,7 +64,7 @@ def quantize(
     `output` names a file for one level, a directory for several or when it ends with a separator.
     """
     wanted = parse_levels(levels)
-    found = resolve(fspath(model))
+    found = resolve_source(fspath(model))
     targets = _targets(found.name, wanted, output)
     return pipeline.quantize_model(found.path, targets, threads=threads, emit=emit)
 
@@ -112,7 +113,7 @@ def load(
 def _checkpoint_directory(source: Model) -> Path:
     """Return a path as it is, or the checkpoint a library name stands for."""
     path = Path(source).expanduser()
-    return path if path.exists() else resolve(fspath(source)).path
+    return path if path.exists() else resolve_source(fspath(source)).path
 
 
 def _library_target(checkpoint: Path, out_type: OutType) -> Path:

@@ -8,8 +8,9 @@ ever interpreted as markup.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,27 +76,25 @@ class Output:
         """Print a table for people, `numeric` columns aligned right; plain columns when piped."""
         if self.as_json:
             return
+        from localllm.cli.tables import print_table
+
         self._progress.pause()
-        safe = [[clean(cell) for cell in row] for row in rows]
-        if sys.stdout.isatty():
-            _rich_table(headings, safe, numeric)
-        else:
-            _plain_table(headings, safe, numeric)
+        print_table(headings, [[clean(cell) for cell in row] for row in rows], numeric)
 
     def answer(self, chunks: Iterator[Chunk]) -> dict[str, Any]:
         """Show an answer as it is generated (not with `--json`) and return it as data."""
         self._progress.pause()
-        control_filter = ControlFilter()
+        show, finish = _stream()
         parts: list[str] = []
         figures: dict[str, Any] = {}
         for chunk in chunks:
             parts.append(chunk.text)
             if not self.as_json:
-                print(control_filter.feed(chunk.text), end="", flush=True)
+                show(chunk.text)
             if chunk.statistics is not None:
                 figures = _answer_figures(chunk.finish_reason, chunk.statistics)
         if not self.as_json:
-            print()
+            finish()
         return {"text": "".join(parts), **figures}
 
     def close(self) -> None:
@@ -115,6 +114,20 @@ def report_error(error: LocalLLMError, command: str = "") -> None:
     _to_stderr("error: ", error.message, "bold red")
     if error.hint:
         _to_stderr("hint: ", error.hint, "cyan")
+
+
+def _stream() -> tuple[Callable[[str], None], Callable[[], None]]:
+    """Return how to show a piece of streamed text and how to end it: words stay whole on a terminal."""
+    control_filter = ControlFilter()
+    if not sys.stdout.isatty():
+        return lambda text: print(control_filter.feed(text), end="", flush=True), print
+    from localllm.cli.word_wrap import WordWrap
+
+    wrap = WordWrap(shutil.get_terminal_size().columns)
+    return (
+        lambda text: print(wrap.feed(control_filter.feed(text)), end="", flush=True),
+        lambda: print(wrap.finish()),
+    )
 
 
 def _answer_figures(reason: FinishReason | None, statistics: Statistics) -> dict[str, Any]:
@@ -138,30 +151,6 @@ def _to_stderr(label: str, message: str, style: str) -> None:
     from rich.text import Text
 
     Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble((label, style), text))
-
-
-def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False).print(table)
-
-
-def _plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str]) -> None:
-    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
-    for row in [headings, *rows]:
-        cells = [
-            cell.rjust(width) if heading in numeric else cell.ljust(width)
-            for heading, cell, width in zip(headings, row, widths, strict=True)
-        ]
-        print("  ".join(cells).rstrip())
 
 
 def _plain(data: Any) -> Any:

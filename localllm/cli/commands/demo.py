@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NEXT = (
     "localllm chat demo                             talk to it",
     "localllm chat demo --session me                a chat that remembers",
-    "localllm quantize ./my-finetune -q recommended your own checkpoint, four levels",
+    "localllm quantize ./my-finetune -q recommended your checkpoint, four levels",
     "localllm inspect FILE.gguf                     what is inside any GGUF file",
     "localllm compare my-finetune                   measure its levels side by side",
 )

@@ -42,7 +42,8 @@ def quantize(
         (r.level, format_bytes(r.size_bytes), f"{r.bits_per_weight:.2f}", _types(r.types), str(r.path))
         for r in results
     ]
-    out.table(("level", "size", "bits/weight", "tensor types", "file"), rows, numeric=("size", "bits/weight"))
+    headings = ("level", "size", "bits per weight", "tensor types", "file")
+    out.table(headings, rows, numeric=("size", "bits per weight"))
 
 
 def _types(types: dict[str, int]) -> str:
