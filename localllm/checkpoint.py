@@ -9,6 +9,7 @@ are recognised and refused, never opened; `auto_map` and other remote code is ne
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,25 +64,34 @@ class CheckpointTensor:
 
     def read_bytes(self) -> bytes:
         """Return the raw little-endian data. Raise CheckpointError if the file has shrunk."""
-        return b"".join(self._read(self.size_bytes))
+        return b"".join(self._read(self.size_bytes, 0, self.size_bytes))
 
     def read_array(self) -> NDArray[Any]:
         """Return all values in their own dtype and shape; bfloat16 as uint16 (numpy has no bfloat16)."""
         return self._as_array(self.read_bytes()).reshape(self.shape)
 
-    def read_pieces(self, weights: int) -> Iterator[NDArray[Any]]:
-        """Yield the values as arrays of whole rows, about `weights` of them at a time."""
+    @property
+    def rows(self) -> int:
+        """Return how many rows of `shape[-1]` values there are."""
+        return math.prod(self.shape[:-1])
+
+    def read_pieces(
+        self, weights: int, first_row: int = 0, rows: int | None = None
+    ) -> Iterator[NDArray[Any]]:
+        """Yield `rows` rows (by default all) as arrays of whole rows, about `weights` values at a time."""
         columns = self.shape[-1] if self.shape else 1
         if columns == 0:
             return
         row_bytes = columns * DTYPE_BYTES[self.dtype]
-        for data in self._read(max(1, weights // columns) * row_bytes):
+        wanted = (self.rows if rows is None else rows) * row_bytes
+        for data in self._read(max(1, weights // columns) * row_bytes, first_row * row_bytes, wanted):
             yield self._as_array(data).reshape(-1, columns)
 
-    def _read(self, piece_bytes: int) -> Iterator[bytes]:
+    def _read(self, piece_bytes: int, start: int, size: int) -> Iterator[bytes]:
+        """Yield `size` bytes from byte `start` of the tensor, in pieces."""
         with self.path.open("rb") as file:
-            file.seek(self.offset)
-            remaining = self.size_bytes
+            file.seek(self.offset + start)
+            remaining = size
             while remaining:
                 data = file.read(min(piece_bytes, remaining))
                 if len(data) != min(piece_bytes, remaining):

@@ -14,7 +14,14 @@ from typing import Any
 from localllm.errors import CheckpointError
 
 _TEXT_CONFIGS = ("text_config", "llm_config", "lm_config", "language_config")
+EXPERT_COUNT = ("num_local_experts", "num_experts", "n_routed_experts")
 _ROPE_THETA = ("global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base")
+
+_LOCAL_THETA = ("local_rope_theta", "rope_local_theta", "swa_rope_theta", "rope_local_base_freq")
+_ROPE_EXTRAS = {
+    "partial_rotary_factor": ("partial_rotary_factor", "rotary_pct", "rope_pct"),
+    "original_max_position_embeddings": ("original_max_position_embeddings",),
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,17 @@ class ModelConfig:
         """Return the width of one attention head: `head_dim`, or the hidden size shared out evenly."""
         if self.get("head_dim") is not None:
             return self.integer("head_dim")
-        return self.integer("hidden_size") // self.heads
+        return self.hidden // self.heads
+
+    @property
+    def hidden(self) -> int:
+        return self.integer("hidden_size", "n_embd")
+
+    @property
+    def rotary_size(self) -> int:
+        """Return how many dimensions of a head are rotated: all of hidden size / heads, or a part."""
+        share = float(self.rope.get("partial_rotary_factor", 1.0))
+        return int(share * (self.hidden // self.heads))
 
     def _missing(self, names: Iterable[str], value: object, wanted: str) -> CheckpointError:
         names = " or ".join(f"`{name}`" for name in names)
@@ -100,7 +117,14 @@ def _rope(merged: Mapping[str, Any]) -> dict[str, Any]:
             rope["rope_theta"] = theta
     if "rope_type" not in rope and "type" in rope:
         rope["rope_type"] = rope["type"]
-    for name in ("partial_rotary_factor", "original_max_position_embeddings"):
-        if name not in rope and merged.get(name) is not None:
-            rope[name] = merged[name]
+    for name, spellings in _ROPE_EXTRAS.items():
+        value = next((merged[spelling] for spelling in spellings if merged.get(spelling) is not None), None)
+        if name not in rope and value is not None:
+            rope[name] = value
+    local = next((merged[name] for name in _LOCAL_THETA if merged.get(name) is not None), None)
+    sliding = given.get("sliding_attention")
+    if isinstance(sliding, Mapping):
+        local = sliding.get("rope_theta", local)
+    if local is not None:
+        rope["local_theta"] = local
     return rope

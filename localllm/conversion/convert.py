@@ -10,7 +10,7 @@ from localllm.conversion.config import ModelConfig, normalise
 from localllm.conversion.encode import encode_tensor
 from localllm.conversion.families import family_of
 from localllm.conversion.family import Family
-from localllm.conversion.keys import encode_keys, rope_scaling
+from localllm.conversion.keys import encode_keys
 from localllm.conversion.metadata import general_metadata
 from localllm.conversion.out_type import OutType
 from localllm.conversion.plan import ConversionPlan, choose_type, plan_conversion
@@ -69,7 +69,7 @@ def convert(
         require_space(output, total)
     with publishing(output) as part:
         size = _write(work, part, total, emit)
-        verify_header(part)
+        verify_header(part, output.name)
         _check_tokenization(part, work.checkpoint, forced=pre is not None, emit=emit)
     return ConversionResult(
         path=output,
@@ -100,6 +100,7 @@ def _prepare(source: Path, out_type: OutType, name: str | None, pre: str | None,
     checkpoint = open_checkpoint(source)
     family = family_of(checkpoint.architecture)
     config = normalise(checkpoint.config, family.defaults)
+    family.check(config)
     plan = plan_conversion(checkpoint, family, config, out_type)
     config = _with_true_vocabulary_size(config, plan.vocabulary_rows, emit)
     for tensor, reason in plan.dropped:
@@ -136,11 +137,11 @@ def _metadata(
             )
         )
     return {
-        **general_metadata(checkpoint, family.arch, plan.parameters, plan.out_type, name),
+        **general_metadata(checkpoint, family.arch, plan, name),
         **encode_keys(family.arch, family.keys, config),
-        **{f"{family.arch}.{suffix}": value for suffix, value in rope_scaling(config)},
+        **{f"{family.arch}.{suffix}": value for suffix, value in family.scaling(config)},
         **vocabulary.metadata(),
-        **special_token_metadata(checkpoint, vocabulary),
+        **special_token_metadata(checkpoint, vocabulary, adds_space=family.adds_space),
         **template,
     }
 

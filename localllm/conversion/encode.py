@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from localllm.checkpoint import CheckpointTensor
 from localllm.conversion.config import ModelConfig
-from localllm.conversion.family import ComputedTensor
+from localllm.conversion.ops import Op
 from localllm.conversion.plan import PlannedTensor
+from localllm.conversion.sources import Rows
 from localllm.errors import CheckpointError
 from localllm.gguf_file.format import TensorType
 from localllm.native.rows import encode_rows
@@ -35,29 +36,30 @@ def encode_tensor(planned: PlannedTensor, config: ModelConfig) -> Iterator[memor
 
     Raise CheckpointError for NaN or infinity in the weights, and for values the type cannot hold.
     """
-    source, kind = planned.source, planned.entry.type
-    if isinstance(source, ComputedTensor):
-        yield _bytes(source.values.astype("<f4"))
+    if planned.computed is not None:
+        yield _bytes(planned.computed.values.astype("<f4"))
         return
-    columns = planned.entry.shape[0]
-    for rows in _rows(planned, config):
-        _require_finite(rows, source)
-        if source.dtype == kind.name:
-            yield _bytes(rows)
-        else:
-            yield _encode(_as_float32(rows).reshape(-1, columns), kind, source)
+    columns, kind = planned.entry.shape[0], planned.entry.type
+    is_moved_only = planned.op is None or planned.op.moves_only
+    for part in planned.parts:
+        for rows in _rows(part, planned.op, config):
+            _require_finite(rows, part.tensor)
+            if is_moved_only and part.tensor.dtype == kind.name:
+                yield _bytes(rows)
+            else:
+                yield _encode(_as_float32(rows).reshape(-1, columns), kind, part.tensor)
 
 
-def _rows(planned: PlannedTensor, config: ModelConfig) -> Iterator[NDArray[Any]]:
-    """Yield the source's values in its own dtype (bfloat16 as uint16), transformed where asked."""
-    source = planned.source
-    assert isinstance(source, CheckpointTensor)
-    if planned.op is None:
-        yield from source.read_pieces(_PIECE_WEIGHTS)
+def _rows(part: Rows, op: Op | None, config: ModelConfig) -> Iterator[NDArray[Any]]:
+    """Yield the values of a part, transformed where asked; bfloat16 as uint16 until arithmetic widens it."""
+    source = part.tensor
+    if op is None or op.elementwise:
+        for rows in source.read_pieces(_PIECE_WEIGHTS, part.first, part.count):
+            yield rows if op is None else op.apply(_as_float32(rows), config)
         return
     whole = source.read_array()
     try:
-        yield planned.op.apply(whole if planned.op.moves_only else _as_float32(whole), config)
+        yield op.apply(whole if op.moves_only else _as_float32(whole), config)
     except ValueError:
         raise CheckpointError(
             f"tensor `{source.name}` of shape {list(source.shape)} does not fit the heads in config.json"

@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localllm.conversion.config import ModelConfig
-from localllm.conversion.keys import ModelKey
+from localllm.conversion.keys import ModelKey, rope_scaling
 from localllm.conversion.ops import Op
+from localllm.gguf_file.writer import TypedValue
+
+Shapes = dict[str, Callable[[ModelConfig], tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -27,26 +30,41 @@ def no_computed_tensors(config: ModelConfig) -> Iterable[ComputedTensor]:
     return ()
 
 
+def no_checks(config: ModelConfig) -> None:
+    """Refuse nothing."""
+
+
 @dataclass(frozen=True)
 class Family:
     """How checkpoints of some architectures become GGUF files.
 
     `architectures` are the class names in config.json, `arch` is llama.cpp's name. `defaults` are
-    the values transformers assumes when config.json leaves them out. `ops` maps the end of a
-    checkpoint tensor's name to the verb applied to it; `drop` holds the ends of names that are left
-    out on purpose. Names are translated by the gguf package's map; a tensor that is neither mapped
-    nor dropped is an error. `output_optional` tells that llama.cpp uses the token embedding when
-    the file has no output tensor. `shapes` holds the tensors every model of the family has, by GGUF
-    name (`{layer}` stands for each layer), and the shape the configuration gives them, row length first.
+    the values transformers assumes when config.json leaves them out; `check` refuses what the
+    runtime would compute differently. `keys` and `scaling` say which metadata is written.
+
+    Checkpoint names are first made uniform: what ends in a key of `splits` holds tensors of equal
+    size one after another along the last axis but one, and is given their endings (a single one
+    renames); numbered parts (experts, norms per head) become one tensor. Then `ops` maps the end of a
+    name to the verb applied, and `drop` holds the ends of names left out on purpose. Names are
+    translated by the gguf package's map; a tensor that is neither mapped nor dropped is an error.
+
+    `output_optional` tells that llama.cpp uses the token embedding when the file has no output tensor;
+    otherwise a tied embedding is written twice. `shapes` holds the tensors every model of the family
+    has, by GGUF name (`{layer}` stands for each layer), and the shape the configuration gives them, row
+    length first. `adds_space` overrides the tokenizer's setting for a space in front of every text.
     """
 
     name: str
     architectures: tuple[str, ...]
     arch: str
     keys: tuple[ModelKey, ...]
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
     ops: Mapping[str, Op] = field(default_factory=dict)
+    splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     drop: tuple[str, ...] = (".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias")
+    scaling: Callable[[ModelConfig], Iterable[tuple[str, TypedValue]]] = rope_scaling
+    check: Callable[[ModelConfig], None] = no_checks
     computed: Callable[[ModelConfig], Iterable[ComputedTensor]] = no_computed_tensors
     output_optional: bool = True
-    shapes: Mapping[str, Callable[[ModelConfig], tuple[int, ...]]] = field(default_factory=dict)
+    shapes: Shapes = field(default_factory=dict)
+    adds_space: bool | None = None

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from localllm.conversion.config import ModelConfig
+from localllm.conversion.config import EXPERT_COUNT, ModelConfig
 from localllm.errors import CheckpointError, UnsupportedModelError
 from localllm.gguf_file.format import ValueType
 from localllm.gguf_file.writer import TypedValue
+
+_DEFAULT_THETA = 10000.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,14 @@ def encode_keys(arch: str, keys: Iterable[ModelKey], config: ModelConfig) -> dic
     """Evaluate `keys`; raise CheckpointError when a required value is missing."""
     values = ((key, key.value(config)) for key in keys)
     return {f"{arch}.{key.suffix}": TypedValue(key.type, value) for key, value in values if value is not None}
+
+
+def unscaled_rope(config: ModelConfig) -> Iterator[tuple[str, TypedValue]]:
+    """Yield nothing: for architectures whose rotary scaling the runtime does not take from metadata."""
+    kind = str(config.rope.get("rope_type", "default"))
+    if kind != "default":
+        raise UnsupportedModelError(f"rope scaling of type `{kind}` is not supported for this architecture")
+    return iter(())
 
 
 def rope_scaling(config: ModelConfig) -> Iterator[tuple[str, TypedValue]]:
@@ -102,4 +112,38 @@ COMMON_KEYS: tuple[ModelKey, ...] = (
 HEAD_SIZE_KEYS: tuple[ModelKey, ...] = (
     ModelKey("attention.key_length", ValueType.UINT32, lambda c: c.head_size),
     ModelKey("attention.value_length", ValueType.UINT32, lambda c: c.head_size),
+)
+
+
+def _unusual_theta(config: ModelConfig) -> float | None:
+    theta = float(config.rope.get("rope_theta", _DEFAULT_THETA))
+    return None if theta == _DEFAULT_THETA else theta
+
+
+# the rotary base where it is not llama.cpp's own default
+UNUSUAL_THETA_KEY = ModelKey("rope.freq_base", ValueType.FLOAT32, _unusual_theta)
+# what every transformer with layer normalisation writes
+LAYER_NORM_KEYS: tuple[ModelKey, ...] = (
+    *(
+        key
+        for key in COMMON_KEYS
+        if key.suffix not in ("attention.head_count_kv", "attention.layer_norm_rms_epsilon", "rope.freq_base")
+    ),
+    from_config(
+        "attention.layer_norm_epsilon",
+        ValueType.FLOAT32,
+        "layer_norm_eps",
+        "layer_norm_epsilon",
+        "norm_eps",
+        required=True,
+    ),
+)
+# where llama.cpp's own default, the hidden size shared out among the heads, serves otherwise
+GIVEN_HEAD_SIZE_KEYS: tuple[ModelKey, ...] = (
+    from_config("attention.key_length", ValueType.UINT32, "head_dim"),
+    from_config("attention.value_length", ValueType.UINT32, "head_dim"),
+)
+EXPERT_KEYS: tuple[ModelKey, ...] = (
+    from_config("expert_count", ValueType.UINT32, *EXPERT_COUNT, required=True),
+    from_config("expert_used_count", ValueType.UINT32, "num_experts_per_tok", required=True),
 )

@@ -16,7 +16,8 @@ import gguf
 import yaml
 
 from localllm.checkpoint import Checkpoint
-from localllm.gguf_file.format import FILE_TYPES, Key, TensorType, ValueType
+from localllm.conversion.plan import ConversionPlan
+from localllm.gguf_file.format import FILE_TYPES, Key, ValueType
 from localllm.gguf_file.writer import TypedValue, string, uint32
 
 _QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
@@ -36,11 +37,11 @@ _SAMPLING = {
 
 
 def general_metadata(
-    checkpoint: Checkpoint, arch: str, parameters: int, out_type: TensorType, name: str | None = None
+    checkpoint: Checkpoint, arch: str, plan: ConversionPlan, name: str | None = None
 ) -> dict[str, TypedValue]:
     """Return the `general.*` keys of a converted model; `name` overrides the one found."""
-    found = _from_model_card(checkpoint, parameters, name)
-    file_type = next(code for code, label in FILE_TYPES.items() if label == out_type.name)
+    found = _from_model_card(checkpoint, plan, name)
+    file_type = next(code for code, label in FILE_TYPES.items() if label == plan.out_type.name)
     return {
         str(Key.ARCHITECTURE): string(arch),
         str(Key.TYPE): string("model"),
@@ -51,14 +52,14 @@ def general_metadata(
     }
 
 
-def _from_model_card(checkpoint: Checkpoint, parameters: int, name: str | None) -> dict[str, TypedValue]:
+def _from_model_card(checkpoint: Checkpoint, plan: ConversionPlan, name: str | None) -> dict[str, TypedValue]:
     logging.getLogger("gguf").setLevel(logging.ERROR)  # it reports every heuristic it tries
     directory = checkpoint.directory.resolve()
     metadata = gguf.Metadata.apply_metadata_heuristic(
-        gguf.Metadata(), _model_card(directory), dict(checkpoint.config), directory, parameters
+        gguf.Metadata(), _model_card(directory), dict(checkpoint.config), directory, plan.parameters
     )
     metadata.name = name or metadata.name or directory.name
-    metadata.size_label = metadata.size_label or gguf.size_label(parameters, 0, 0, 0)
+    metadata.size_label = metadata.size_label or plan.size_label
     writer = gguf.GGUFWriter(None, "")  # collects the keys; nothing is written
     metadata.set_gguf_meta_model(writer)
     own = (Key.ARCHITECTURE, Key.TYPE)

@@ -1,7 +1,9 @@
 """The verbs a family table may apply to a tensor: pure functions on numpy arrays.
 
-Each works on whole tensors in row-major order. A verb that only moves elements (`moves_only`) works
-on any dtype, so that a bfloat16 tensor can pass through without arithmetic.
+Each works on arrays in row-major order. A verb that only moves elements (`moves_only`) works on any
+dtype, so that a bfloat16 tensor can pass through without arithmetic; all others get float32. One that
+treats each element by itself (`elementwise`) may be given a tensor in pieces; one that `swaps_axes`
+turns rows into columns.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ class Op:
     name: str
     apply: Callable[[NDArray[Any], ModelConfig], NDArray[Any]]
     moves_only: bool = False
+    elementwise: bool = False
+    swaps_axes: bool = False
 
 
 def permute_heads(rows: NDArray[Any], heads: int) -> NDArray[Any]:
@@ -41,8 +45,22 @@ def unpermute_heads(rows: NDArray[Any], heads: int) -> NDArray[Any]:
     return rows.reshape(heads, shape[0] // heads // 2, 2, *shape[1:]).swapaxes(1, 2).reshape(shape)
 
 
+def split_fused_heads(rows: NDArray[Any], heads: int) -> NDArray[Any]:
+    """Reorder fused query, key and value rows from head by head to all queries, all keys, all values.
+
+    `rows` has shape (heads * 3 * head size, ...), as GPT-NeoX stores `query_key_value`.
+    """
+    shape = rows.shape
+    return rows.reshape(heads, 3, shape[0] // heads // 3, *shape[1:]).swapaxes(0, 1).reshape(shape)
+
+
 PERMUTE_QUERY = Op("permute query heads", lambda rows, c: permute_heads(rows, c.heads), moves_only=True)
 PERMUTE_KEY = Op("permute key heads", lambda rows, c: permute_heads(rows, c.kv_heads), moves_only=True)
+
+
+SPLIT_FUSED_HEADS = Op("split fused heads", lambda rows, c: split_fused_heads(rows, c.heads), moves_only=True)
+TRANSPOSE = Op("transpose", lambda matrix, _: matrix.T, moves_only=True, swaps_axes=True)
+ADD_ONE = Op("add one", lambda values, _: values + np.float32(1.0), elementwise=True)
 
 
 def llama3_rope_factors(config: ModelConfig) -> NDArray[np.float32]:

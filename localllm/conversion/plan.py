@@ -6,9 +6,10 @@ error. The order in the file is: computed tensors, then the checkpoint's own ord
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gguf
 
@@ -17,6 +18,7 @@ from localllm.conversion.config import ModelConfig
 from localllm.conversion.family import ComputedTensor, Family
 from localllm.conversion.ops import Op
 from localllm.conversion.out_type import OutType
+from localllm.conversion.sources import Rows, SourceTensor, source_tensors
 from localllm.errors import CheckpointError, UnsupportedModelError
 from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME, TensorType
 from localllm.gguf_file.writer import TensorEntry
@@ -27,16 +29,27 @@ _FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 _CONFIG_HINT = "is config.json the one that belongs to these weights?"
 _LEFTOVERS = re.compile(r"(\.base_layer\.|\.lora_[AB]\.|lora_magnitude_vector)")
 # tensors that stay F32 although they have two dimensions (facts of the reference converter)
-_ALWAYS_F32 = ("_norm.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight")
+_ALWAYS_F32 = (
+    "_norm.weight",
+    "ffn_gate_inp.weight",
+    "ffn_gate_inp_shexp.weight",
+    "position_embd.weight",
+)
 
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """One tensor of the output and how to make it: from a checkpoint tensor by `op`, or computed."""
+    """One tensor of the output and how to make it: the rows of `parts` one after another, or computed."""
 
     entry: TensorEntry
-    source: CheckpointTensor | ComputedTensor
+    parts: tuple[Rows, ...] = ()
     op: Op | None = None
+    computed: ComputedTensor | None = None
+
+    @property
+    def label(self) -> str:
+        """What to call the source in an error message."""
+        return self.parts[0].tensor.name if self.parts else self.entry.name
 
 
 @dataclass(frozen=True)
@@ -50,13 +63,24 @@ class ConversionPlan:
 
     @property
     def parameters(self) -> int:
-        total = 0
+        """Return the number of weights; a tied embedding that is written twice counts once."""
+        return sum(math.prod(tensor.entry.shape) for tensor in self._distinct())
+
+    @property
+    def size_label(self) -> str:
+        """Return the size as names have it: `7.2B`, with experts `8x7B` (the shared part and one expert)."""
+        experts = [tensor.entry.shape for tensor in self._distinct() if "_exps." in tensor.entry.name]
+        total, all_experts = self.parameters, sum(map(math.prod, experts))
+        one_each = sum(math.prod(shape[:-1]) for shape in experts)
+        count = experts[0][-1] if experts else 0
+        return gguf.size_label(total, total - all_experts, one_each, count)
+
+    def _distinct(self) -> Iterator[PlannedTensor]:
+        seen: set[tuple[Rows, ...]] = set()
         for tensor in self.tensors:
-            count = 1
-            for size in tensor.entry.shape:
-                count *= size
-            total += count
-        return total
+            if not tensor.parts or tensor.parts not in seen:
+                seen.add(tensor.parts)
+                yield tensor
 
 
 def plan_conversion(
@@ -71,14 +95,17 @@ def plan_conversion(
     _refuse_quantized(checkpoint)
     chosen = choose_type(checkpoint, out_type)
     dropped: list[tuple[str, str]] = []
-    planned: list[PlannedTensor] = [
-        PlannedTensor(TensorEntry(t.name, (len(t.values),), TENSOR_TYPES_BY_NAME["F32"]), t)
-        for t in family.computed(config)
+    f32 = TENSOR_TYPES_BY_NAME["F32"]
+    planned = [
+        PlannedTensor(TensorEntry(t.name, (len(t.values),), f32), computed=t) for t in family.computed(config)
     ]
     for name, source in _mapped(checkpoint, family, config, dropped):
         op = next((op for ending, op in family.ops.items() if source.name.endswith(ending)), None)
-        shape = tuple(reversed(source.shape))
-        planned.append(PlannedTensor(TensorEntry(name, shape, _type_of(name, shape, chosen)), source, op))
+        shape = source.shape if op and op.swaps_axes else tuple(reversed(source.shape))
+        entry = TensorEntry(name, shape, _type_of(name, shape, chosen))
+        planned.append(PlannedTensor(entry, source.parts, op))
+    if not family.output_optional:
+        planned += _tied_output(planned)
     _require_shapes(planned, family, config)
     rows = _vocabulary_rows(planned, checkpoint, config)
     return ConversionPlan(tuple(planned), chosen, rows, tuple(dropped))
@@ -86,28 +113,47 @@ def plan_conversion(
 
 def _mapped(
     checkpoint: Checkpoint, family: Family, config: ModelConfig, dropped: list[tuple[str, str]]
-) -> Iterator[tuple[str, CheckpointTensor]]:
-    """Yield (GGUF name, tensor) for every tensor that is not dropped."""
+) -> Iterator[tuple[str, SourceTensor]]:
+    """Yield (GGUF name, source) for every tensor that is not dropped."""
     names = gguf.get_tensor_name_map(_model_arch(family.arch), config.layers)
-    for source in checkpoint.tensors.values():
-        if source.name.endswith(family.drop):
-            dropped.append((source.name, "recomputed at run time"))
-            continue
-        if _LEFTOVERS.search(source.name):
-            raise CheckpointError(
-                f"`{source.name}` is left over from an unfinished merge",
-                hint="merge the adapter with `merge_and_unload()` and save the model again",
-            )
+    for source in source_tensors(_kept(checkpoint, family, dropped), family, config):
         name = names.get_name(source.name, try_suffixes=(".weight", ".bias"))
         if name is None:
             raise CheckpointError(
                 f"tensor `{source.name}` has no place in architecture {family.arch}",
                 hint=_CONFIG_HINT,
             )
-        if name == OUTPUT and _is_copy_of_embedding(source, checkpoint, family):
+        if name == OUTPUT and _is_copy_of_embedding(source.parts[0].tensor, checkpoint, family):
             dropped.append((source.name, "identical to the token embedding, which llama.cpp uses instead"))
             continue
         yield name, source
+
+
+def _kept(
+    checkpoint: Checkpoint, family: Family, dropped: list[tuple[str, str]]
+) -> Iterator[CheckpointTensor]:
+    """Yield the tensors of the language model that are not recomputed at run time."""
+    for tensor in checkpoint.tensors.values():
+        if tensor.name.endswith(family.drop):
+            dropped.append((tensor.name, "recomputed at run time"))
+        elif _LEFTOVERS.search(tensor.name):
+            raise CheckpointError(
+                f"`{tensor.name}` is left over from an unfinished merge",
+                hint="merge the adapter with `merge_and_unload()` and save the model again",
+            )
+        else:
+            yield tensor
+
+
+def _tied_output(planned: Sequence[PlannedTensor]) -> list[PlannedTensor]:
+    """Write the token embedding again as the output where llama.cpp demands one."""
+    if any(tensor.entry.name == OUTPUT for tensor in planned):
+        return []
+    return [
+        replace(tensor, entry=replace(tensor.entry, name=OUTPUT))
+        for tensor in planned
+        if tensor.entry.name == EMBEDDING
+    ]
 
 
 def _model_arch(arch: str) -> gguf.MODEL_ARCH:

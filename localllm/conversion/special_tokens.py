@@ -29,10 +29,13 @@ _ID_KEYS = {
 }
 
 
-def special_token_metadata(checkpoint: Checkpoint, vocabulary: Vocabulary) -> dict[str, TypedValue]:
+def special_token_metadata(
+    checkpoint: Checkpoint, vocabulary: Vocabulary, *, adds_space: bool | None = None
+) -> dict[str, TypedValue]:
     """Return the keys for special tokens and for what is added to every text.
 
-    Raise TokenizerError when a special token is not in the vocabulary's range.
+    `adds_space` overrides whether a space is put in front. Raise TokenizerError when a special token
+    is not in the vocabulary's range.
     """
     values: dict[str, TypedValue] = {}
     for kind, key in _ID_KEYS.items():
@@ -41,7 +44,7 @@ def special_token_metadata(checkpoint: Checkpoint, vocabulary: Vocabulary) -> di
             values[f"tokenizer.ggml.{key}_token_id"] = uint32(index)
     for kind, added in _added_automatically(checkpoint).items():
         values[f"tokenizer.ggml.add_{kind}_token"] = boolean(added)
-    prefix = checkpoint.tokenizer_config.get("add_prefix_space")
+    prefix = checkpoint.tokenizer_config.get("add_prefix_space") if adds_space is None else adds_space
     if isinstance(prefix, bool):
         values["tokenizer.ggml.add_space_prefix"] = boolean(prefix)
     return values

@@ -31,9 +31,9 @@ SAMPLES = (
 )
 
 
-def verify_header(path: Path) -> None:
-    """Re-read the header of `path`. Raise InvalidGGUFError when llama.cpp would not survive it."""
-    require_loadable(read_header(path), path.name)
+def verify_header(path: Path, label: str) -> None:
+    """Re-read the header of `path`. Raise InvalidGGUFError when llama.cpp could not load `label`."""
+    require_loadable(read_header(path), label)
 
 
 def verify_tokenization(path: Path, checkpoint: Checkpoint) -> None:

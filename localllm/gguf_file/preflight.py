@@ -19,6 +19,7 @@ _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 _NEEDS_EXPERTS = ("smallthinker",)  # architectures that assert instead of reporting
 _BYTE_TOKEN = 6  # LLAMA_TOKEN_TYPE_BYTE
 _HAVE_DEFAULT_IDS = ("llama", "gpt2")  # vocabulary types that know a BOS and EOS when the file names none
+_PHI3_TOKENS = (b"</s>", b"<unk>", b"<s>", b"<|endoftext|>")
 _NOT_WEIGHTS = ("I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K")
 
 
@@ -112,7 +113,8 @@ def _vocabulary(header: GGUFHeader) -> str | None:
         index = header.integer(f"tokenizer.ggml.{key}_token_id")
         if index is not None and not 0 <= index < len(texts):
             return f"its {key} token {index} is outside the vocabulary of {len(texts)}"
-    return _added_tokens(header) or _byte_tokens(header, set(texts))
+    known = set(texts)
+    return _added_tokens(header) or _byte_tokens(header, known) or _phi3_tokens(header, known)
 
 
 def _added_tokens(header: GGUFHeader) -> str | None:
@@ -124,6 +126,19 @@ def _added_tokens(header: GGUFHeader) -> str | None:
         if wanted and not known and model not in _HAVE_DEFAULT_IDS:
             return f"it adds a {kind} token but does not say which"
     return None
+
+
+def _phi3_tokens(header: GGUFHeader, texts: set[bytes]) -> str | None:
+    """A model whose name contains these words is taken for Phi-3, whatever it is."""
+    name = header.text(Key.NAME).lower()
+    word = next((word for word in ("phi-3", "phi3") if word in name), None)
+    absent = next((token for token in _PHI3_TOKENS if token not in texts), None)
+    if word is None or absent is None:
+        return None
+    return (
+        f"its name contains `{word}`, for which llama.cpp demands the token `{absent.decode()}`; "
+        "give it another one (`localllm convert --name`)"
+    )
 
 
 def _byte_tokens(header: GGUFHeader, texts: set[bytes]) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from localllm.errors import GenerationError, ModelLoadError
+from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME
 from localllm.native import logs
 from localllm.native.library import llama
 from localllm.native.model import Model
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _ABORTED = 2
 _NO_SPACE = 1
+_NO_FLASH_ATTENTION = 0  # LLAMA_FLASH_ATTN_TYPE_DISABLED
 
 
 class InterruptedDecodeError(Exception):
@@ -34,11 +36,19 @@ _ABORT_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)(_read_flag)
 class Context:
     """One context of `model`; a cache position holds one token of one sequence.
 
-    `context_size` is in tokens, over all `sequences`; `batch_size` the most tokens per decode call.
+    `context_size` is in tokens, over all `sequences`; `batch_size` the most tokens per decode call;
+    with `exact` attention is computed and its cache kept in float32, which costs time and memory.
     """
 
     def __init__(
-        self, model: Model, *, context_size: int, threads: int, batch_size: int = 2048, sequences: int = 1
+        self,
+        model: Model,
+        *,
+        context_size: int,
+        threads: int,
+        batch_size: int = 2048,
+        sequences: int = 1,
+        exact: bool = False,
     ) -> None:
         library = llama()
         params = library.llama_context_default_params()
@@ -48,6 +58,9 @@ class Context:
         params.n_seq_max = sequences
         params.n_threads = threads
         params.n_threads_batch = threads
+        if exact:
+            params.type_k = params.type_v = TENSOR_TYPES_BY_NAME["F32"].id
+            params.flash_attn_type = _NO_FLASH_ATTENTION
         params.no_perf = True
         self._library = library
         self._handle: Any = library.llama_init_from_model(model.handle, params)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from tests.conversion.tiny_families import FAMILIES, write_tiny_family
 from tests.conversion.tiny_llama import (
     LLAMA3_ROPE,
     TinyLlama,
@@ -76,4 +78,9 @@ TINY: dict[str, Callable[[Path], Path]] = {
     "tiny-llama3": llama3,
     "tiny-mistral-v0.2-instruct": mistral,
     "tiny-careless": careless,
+    **{
+        f"tiny-{name}": partial(write_tiny_family, name=name)
+        for name, family in FAMILIES.items()
+        if not family.reference_fails
+    },
 }

@@ -83,6 +83,17 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "the reference says false for every vocabulary of 49152; llama.cpp's default for SmolLM is the same",
     ),
     Deviation("output.weight", Kind.LEFT_OUT, _TIED),
+    Deviation(
+        "output.weight",
+        Kind.ADDED,
+        "the loader demands it for this architecture: the reference's file of a tied model does not load",
+    ),
+    Deviation("general.file_type", Kind.ADDED, "the reference leaves it out for GPT-NeoX alone"),
+    Deviation(
+        "gptneox.rope.freq_base",
+        Kind.ADDED,
+        "the reference drops rotary_emb_base, so another base than 10000 would be lost",
+    ),
     Deviation("general.size_label", Kind.CHANGED, _TIED + ", so it is not counted twice either"),
     Deviation(
         "tokenizer.chat_template",

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localllm.checkpoint import open_checkpoint
+from localllm.checkpoint import CheckpointTensor, open_checkpoint
 from localllm.conversion.metadata import general_metadata
+from localllm.conversion.plan import ConversionPlan, PlannedTensor
+from localllm.conversion.sources import Rows
 from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME
+from localllm.gguf_file.writer import TensorEntry
 from tests.conversion.tiny_llama import edit_json, write_tiny_llama
 
 
@@ -21,7 +24,10 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def general(directory: Path, name: str | None = None, kind: str = "F16") -> dict[str, Any]:
-    values = general_metadata(open_checkpoint(directory), "llama", 105_000, TENSOR_TYPES_BY_NAME[kind], name)
+    weights = CheckpointTensor("w", "F32", (500, 210), directory, 0, 0)
+    entry = TensorEntry("w", (210, 500), TENSOR_TYPES_BY_NAME[kind])
+    plan = ConversionPlan((PlannedTensor(entry, (Rows(weights, 0, 500),)),), entry.type, 0, ())
+    values = general_metadata(open_checkpoint(directory), "llama", plan, name)
     return {key.removeprefix("general."): value.value for key, value in values.items()}
 
 

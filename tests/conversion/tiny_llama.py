@@ -56,7 +56,7 @@ def write_tiny_llama(
 ) -> Path:
     """Write the checkpoint `spec` describes, with its own weights or with `tensors`; return `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
-    _write_json(directory / "config.json", tiny_config(spec))
+    write_json(directory / "config.json", tiny_config(spec))
     generation = {
         "bos_token_id": BOS,
         "eos_token_id": [EOS, BOS],
@@ -64,14 +64,14 @@ def write_tiny_llama(
         "top_k": 40,
         "top_p": 0.9,
     }
-    _write_json(directory / "generation_config.json", generation)
-    _write_json(directory / "tokenizer.json", tiny_tokenizer(spec.pre, adds_bos=spec.adds_bos))
+    write_json(directory / "generation_config.json", generation)
+    write_json(directory / "tokenizer.json", tiny_tokenizer(spec.pre, adds_bos=spec.adds_bos))
     tokenizer = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": SPECIALS[0],
         "eos_token": SPECIALS[1],
     }
-    _write_json(directory / "tokenizer_config.json", tokenizer)
+    write_json(directory / "tokenizer_config.json", tokenizer)
     (directory / "chat_template.jinja").write_bytes(TEMPLATE.encode())
     write_weights(directory, tiny_tensors(spec) if tensors is None else tensors, spec)
     return directory
@@ -109,7 +109,7 @@ def tiny_tensors(spec: TinyLlama = DEFAULT) -> Tensors:
     """Return the float32 weights by checkpoint name: norms around 1, everything else around 0."""
     bits = np.random.PCG64(spec.seed)
     return {
-        name: _uniform(bits, shape) + np.float32(name.endswith("norm.weight"))
+        name: draw_weights(bits, shape) + np.float32(name.endswith("norm.weight"))
         for name, shape in _shapes(spec)
     }
 
@@ -125,7 +125,7 @@ def write_weights(directory: Path, tensors: Mapping[str, NDArray[Any]], spec: Ti
     for file in files:
         chosen = {name: value for name, value in encoded.items() if weight_map[name] == file}
         write_safetensors(directory / file, chosen)
-    _write_json(directory / "model.safetensors.index.json", {"metadata": {}, "weight_map": weight_map})
+    write_json(directory / "model.safetensors.index.json", {"metadata": {}, "weight_map": weight_map})
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
@@ -154,7 +154,7 @@ def edit_json(path: Path, **changes: Any) -> None:
     """Change entries of a JSON object on disk; None removes one."""
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     content.update(changes)
-    _write_json(path, {key: value for key, value in content.items() if value is not None})
+    write_json(path, {key: value for key, value in content.items() if value is not None})
 
 
 def _shapes(spec: TinyLlama) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -181,11 +181,11 @@ def _shapes(spec: TinyLlama) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield "lm_head.weight", (ROWS, HIDDEN)
 
 
-def _uniform(bits: np.random.PCG64, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def draw_weights(bits: np.random.PCG64, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Draw numbers in [-0.25, 0.25) with 24 bits, exact in float32."""
     raw = bits.random_raw(math.prod(shape)) >> np.uint64(40)
     return (raw.astype(np.float32) / np.float32(2**25) - np.float32(0.25)).reshape(shape)
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8", newline="\n")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 
-from localllm.conversion.families import llama
+from localllm.conversion.families import gemma, gpt, llama, olmo, phi, qwen, stablelm
 from localllm.conversion.family import Family
 from localllm.errors import UnsupportedModelError
 
-FAMILIES: tuple[Family, ...] = (llama.LLAMA, llama.MISTRAL)
+FAMILIES: tuple[Family, ...] = tuple(
+    family for module in (llama, qwen, gemma, phi, olmo, stablelm, gpt) for family in module.FAMILIES
+)
 
 
 def family_of(architecture: str) -> Family:

@@ -1,0 +1,71 @@
+"""The tensors that families share, with the shapes a configuration gives them, row length first."""
+
+from __future__ import annotations
+
+from localllm.conversion.config import EXPERT_COUNT, ModelConfig
+from localllm.conversion.family import Shapes
+
+
+def inner(config: ModelConfig) -> int:
+    """Return the width of the feed-forward block."""
+    return config.integer("intermediate_size", "n_inner")
+
+
+def _query(config: ModelConfig) -> int:
+    return config.heads * config.head_size
+
+
+def _key(config: ModelConfig) -> int:
+    return config.kv_heads * config.head_size
+
+
+OUTPUT_NORM: Shapes = {"output_norm.weight": lambda c: (c.hidden,)}
+ATTENTION: Shapes = {
+    "blk.{layer}.attn_q.weight": lambda c: (c.hidden, _query(c)),
+    "blk.{layer}.attn_k.weight": lambda c: (c.hidden, _key(c)),
+    "blk.{layer}.attn_v.weight": lambda c: (c.hidden, _key(c)),
+    "blk.{layer}.attn_output.weight": lambda c: (_query(c), c.hidden),
+}
+FUSED_ATTENTION: Shapes = {
+    "blk.{layer}.attn_qkv.weight": lambda c: (c.hidden, _query(c) + 2 * _key(c)),
+    "blk.{layer}.attn_output.weight": lambda c: (_query(c), c.hidden),
+}
+HEAD_NORMS: Shapes = {
+    "blk.{layer}.attn_q_norm.weight": lambda c: (c.head_size,),
+    "blk.{layer}.attn_k_norm.weight": lambda c: (c.head_size,),
+}
+FULL_NORMS: Shapes = {
+    "blk.{layer}.attn_q_norm.weight": lambda c: (_query(c),),
+    "blk.{layer}.attn_k_norm.weight": lambda c: (_key(c),),
+}
+NORMS_BEFORE: Shapes = {
+    "blk.{layer}.attn_norm.weight": lambda c: (c.hidden,),
+    "blk.{layer}.ffn_norm.weight": lambda c: (c.hidden,),
+}
+NORMS_AFTER: Shapes = {
+    "blk.{layer}.post_attention_norm.weight": lambda c: (c.hidden,),
+    "blk.{layer}.post_ffw_norm.weight": lambda c: (c.hidden,),
+}
+GATED_FEED_FORWARD: Shapes = {
+    "blk.{layer}.ffn_gate.weight": lambda c: (c.hidden, inner(c)),
+    "blk.{layer}.ffn_up.weight": lambda c: (c.hidden, inner(c)),
+    "blk.{layer}.ffn_down.weight": lambda c: (inner(c), c.hidden),
+}
+FEED_FORWARD: Shapes = {
+    "blk.{layer}.ffn_up.weight": lambda c: (c.hidden, inner(c)),
+    "blk.{layer}.ffn_down.weight": lambda c: (inner(c), c.hidden),
+}
+
+
+def experts(*width: str) -> Shapes:
+    """Return the shapes of a mixture of experts, each as wide as the first of `width` in config.json."""
+
+    def count(config: ModelConfig) -> int:
+        return config.integer(*EXPERT_COUNT)
+
+    return {
+        "blk.{layer}.ffn_gate_inp.weight": lambda c: (c.hidden, count(c)),
+        "blk.{layer}.ffn_gate_exps.weight": lambda c: (c.hidden, c.integer(*width), count(c)),
+        "blk.{layer}.ffn_up_exps.weight": lambda c: (c.hidden, c.integer(*width), count(c)),
+        "blk.{layer}.ffn_down_exps.weight": lambda c: (c.integer(*width), c.hidden, count(c)),
+    }

@@ -1,0 +1,97 @@
+"""Makes the tensors of a checkpoint uniform, whoever saved it: one name, one shape, and where the rows lie.
+
+A part of a multimodal checkpoint is reduced to its language model. Tensors that hold two (the gate and up
+projections of all experts) are cut in halves; tensors that hold one of many (an expert, the norm of a
+head) are put together. Nothing is read: a source is a list of row ranges, to be read one after another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from localllm.checkpoint import CheckpointTensor
+from localllm.conversion.config import EXPERT_COUNT, ModelConfig
+from localllm.conversion.family import Family
+from localllm.errors import CheckpointError
+
+_NUMBERED = re.compile(r"(?P<keep>(?:\.experts)?)(?:(?<=\.experts)|\.norms)\.(?P<number>\d+)(?=\.)")
+# tensors of the vision and audio parts of multimodal checkpoints
+_OTHER_MODALITIES = re.compile(
+    r"(^|\.)(vision_tower|vision_model|vision_encoder|visual|audio_tower|multi_modal_projector|mm_projector)\."
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`count` rows of a checkpoint tensor from row `first` on; a row is its last axis."""
+
+    tensor: CheckpointTensor
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class SourceTensor:
+    """A tensor under its uniform name; `shape` is in row-major order."""
+
+    name: str
+    shape: tuple[int, ...]
+    parts: tuple[Rows, ...]
+
+
+def source_tensors(
+    tensors: Iterable[CheckpointTensor], family: Family, config: ModelConfig
+) -> Iterator[SourceTensor]:
+    """Yield the language model's tensors in their own order, put together and cut apart.
+
+    Raise CheckpointError when one of several numbered parts is missing or has another shape.
+    """
+    numbered: dict[str, dict[int, CheckpointTensor]] = {}
+    for tensor in tensors:
+        if _OTHER_MODALITIES.search(tensor.name):
+            continue
+        name = re.sub(r"(^|(?<=\.))language_model\.", "", tensor.name)
+        match = _NUMBERED.search(name)
+        if match:
+            together = name[: match.start()] + match["keep"] + name[match.end() :]
+            numbered.setdefault(together, {})[int(match["number"])] = tensor
+            continue
+        yield from _split(name, tensor, family)
+    for name, parts in numbered.items():
+        yield _stacked(name, parts, config)
+
+
+def _split(name: str, tensor: CheckpointTensor, family: Family) -> Iterator[SourceTensor]:
+    """Yield a tensor, or the ones it holds."""
+    ending = next((ending for ending in family.splits if name.endswith(ending)), "")
+    endings = family.splits.get(ending, ("",))
+    if len(endings) == 1:
+        new_name = name.removesuffix(ending) + endings[0]
+        yield SourceTensor(new_name, tensor.shape, (Rows(tensor, 0, tensor.rows),))
+        return
+    if len(tensor.shape) < 2 or tensor.shape[-2] % len(endings):
+        raise CheckpointError(
+            f"tensor `{tensor.name}` of shape {list(tensor.shape)} does not hold {len(endings)} tensors"
+        )
+    *outer, fused, columns = tensor.shape
+    size = fused // len(endings)
+    for index, new_ending in enumerate(endings):
+        parts = tuple(Rows(tensor, first, size) for first in range(index * size, tensor.rows, fused))
+        yield SourceTensor(name.removesuffix(ending) + new_ending, (*outer, size, columns), parts)
+
+
+def _stacked(name: str, parts: dict[int, CheckpointTensor], config: ModelConfig) -> SourceTensor:
+    """Put numbered tensors of one shape on a new first axis."""
+    wanted = config.integer(*EXPERT_COUNT) if ".experts." in f"{name}." else max(parts) + 1
+    absent = next((number for number in range(wanted) if number not in parts), None)
+    if absent is not None or len(parts) != wanted:
+        number = absent if absent is not None else max(parts)
+        found = "is missing" if absent is not None else f"is one more than the {wanted} of config.json"
+        raise CheckpointError(f"part {number} of `{name}` {found}")
+    ordered = [parts[number] for number in range(wanted)]
+    shape = ordered[0].shape
+    if any(tensor.shape != shape for tensor in ordered):
+        raise CheckpointError(f"the parts of `{name}` differ in shape")
+    return SourceTensor(name, (wanted, *shape), tuple(Rows(tensor, 0, tensor.rows) for tensor in ordered))

@@ -1,0 +1,220 @@
+"""One tiny checkpoint for each model family: its config.json here, its tensors as transformers names them.
+
+The names and shapes in families/*.json were written by `scripts/check_logits.py --write-golden`. The
+weights are seeded: biases and norms far from trivial, heads not hidden size / heads wide where legal.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.conversion import tiny_tokenizer
+from tests.conversion.tiny_llama import (
+    ROWS,
+    TEMPLATE,
+    Tensors,
+    TinyLlama,
+    draw_weights,
+    write_json,
+    write_weights,
+)
+from tests.conversion.tiny_sentencepiece import BOS, EOS, tiny_sentencepiece
+
+SHAPES = Path(__file__).parent / "families"
+_TORCH_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_BASE: dict[str, Any] = {
+    "vocab_size": ROWS,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "rope_theta": 50000.0,
+    "tie_word_embeddings": False,
+}
+_WIDE_HEADS = {"head_dim": 32}
+_EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
+_LONG_ROPE = {
+    "type": "longrope",
+    "long_factor": [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0],
+    "short_factor": [1.0, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6],
+}
+
+
+@dataclass(frozen=True)
+class TinyFamily:
+    """A checkpoint: the changes to the common configuration, and how the weights are stored."""
+
+    architecture: str
+    model_type: str
+    config: dict[str, Any] = field(default_factory=dict)
+    dtype: str = "F32"
+    sentencepiece: bool = False
+    adds_space: bool = True
+    norm_offset: float = 1.0
+    is_bare: bool = False  # `config` is all there is
+    reference_fails: bool = False  # the reference converter refuses it: no parity, but logits
+
+    def full_config(self) -> dict[str, Any]:
+        """Return config.json."""
+        bos, eos = (BOS, EOS) if self.sentencepiece else (tiny_tokenizer.BOS, tiny_tokenizer.EOS)
+        return {
+            "architectures": [self.architecture],
+            "model_type": self.model_type,
+            **({} if self.is_bare else _BASE),
+            **self.config,
+            "bos_token_id": bos,
+            "eos_token_id": eos,
+            "pad_token_id": eos,
+            "torch_dtype": _TORCH_DTYPES[self.dtype],
+        }
+
+
+_gemma = partial(TinyFamily, dtype="BF16", sentencepiece=True, adds_space=False, norm_offset=0.0)
+
+FAMILIES: dict[str, TinyFamily] = {
+    "mixtral": TinyFamily(
+        "MixtralForCausalLM", "mixtral", {**_WIDE_HEADS, "num_local_experts": 4, "num_experts_per_tok": 2}
+    ),
+    "granite": TinyFamily(
+        "GraniteForCausalLM",
+        "granite",
+        {
+            "attention_multiplier": 0.3,
+            "embedding_multiplier": 3.0,
+            "residual_multiplier": 0.5,
+            "logits_scaling": 2.0,
+            "attention_bias": True,
+        },
+        dtype="BF16",
+    ),
+    "smollm3": TinyFamily("SmolLM3ForCausalLM", "smollm3", {"num_hidden_layers": 4}, dtype="BF16"),
+    "qwen2": TinyFamily("Qwen2ForCausalLM", "qwen2", {"tie_word_embeddings": True}, dtype="BF16"),
+    "qwen2-moe": TinyFamily(
+        "Qwen2MoeForCausalLM",
+        "qwen2_moe",
+        {**_EXPERTS, "shared_expert_intermediate_size": 96, "tie_word_embeddings": True},
+        dtype="BF16",
+    ),
+    "qwen3": TinyFamily("Qwen3ForCausalLM", "qwen3", _WIDE_HEADS, dtype="F16"),
+    "qwen3-moe": TinyFamily(
+        "Qwen3MoeForCausalLM", "qwen3_moe", {**_WIDE_HEADS, **_EXPERTS, "norm_topk_prob": True}
+    ),
+    "gemma2": _gemma(
+        "Gemma2ForCausalLM",
+        "gemma2",
+        {
+            **_WIDE_HEADS,
+            "query_pre_attn_scalar": 32,
+            "sliding_window": 16,
+            "rope_theta": 10000.0,
+            "tie_word_embeddings": True,
+            "hidden_activation": "gelu_pytorch_tanh",
+        },
+    ),
+    "gemma3": _gemma(
+        "Gemma3ForCausalLM",
+        "gemma3_text",
+        {
+            **_WIDE_HEADS,
+            "num_hidden_layers": 7,
+            "query_pre_attn_scalar": 32,
+            "sliding_window": 16,
+            "tie_word_embeddings": True,
+            "hidden_activation": "gelu_pytorch_tanh",
+        },
+    ),
+    "phi3": TinyFamily("Phi3ForCausalLM", "phi3", dtype="BF16", sentencepiece=True),
+    "phi3-long": TinyFamily(
+        "Phi3ForCausalLM",
+        "phi3",
+        {"original_max_position_embeddings": 256, "rope_scaling": _LONG_ROPE, "sliding_window": 64},
+        sentencepiece=True,
+    ),
+    "olmo2": TinyFamily("Olmo2ForCausalLM", "olmo2", {"tie_word_embeddings": True}),
+    "stablelm": TinyFamily(
+        "StableLmForCausalLM",
+        "stablelm",
+        {"rope_theta": 10000.0, "use_qkv_bias": True},
+    ),
+    "stablelm-norms": TinyFamily(
+        "StableLmForCausalLM",
+        "stablelm",
+        {"rope_theta": 10000.0, "qk_layernorm": True},
+        reference_fails=True,  # "Unprocessed norms": it returns where it should yield
+    ),
+    "gpt2": TinyFamily(
+        "GPT2LMHeadModel",
+        "gpt2",
+        {"vocab_size": ROWS, "n_embd": 64, "n_head": 4, "n_layer": 2, "n_positions": 512, "n_ctx": 512},
+        is_bare=True,
+    ),
+    "gpt-neox": TinyFamily(
+        "GPTNeoXForCausalLM",
+        "gpt_neox",
+        {
+            "vocab_size": ROWS,
+            "hidden_size": 64,
+            "intermediate_size": 96,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 512,
+            "rotary_pct": 0.5,
+            "rotary_emb_base": 50000,
+            "tie_word_embeddings": False,
+        },
+        is_bare=True,
+    ),
+}
+
+
+def write_tiny_family(directory: Path, name: str) -> Path:
+    """Write the checkpoint of one of FAMILIES; return `directory`."""
+    family = FAMILIES[name]
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / "config.json", family.full_config())
+    (directory / "chat_template.jinja").write_bytes(TEMPLATE.encode())
+    if family.sentencepiece:
+        model = tiny_sentencepiece(adds_space=family.adds_space)
+        (directory / "tokenizer.model").write_bytes(model)
+        tokens = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+        end = {"content": "<|endoftext|>", "special": True}  # llama.cpp demands it of every Phi-3
+        settings = {"tokenizer_class": "LlamaTokenizer", "added_tokens_decoder": {"280": end}, **tokens}
+        write_json(directory / "tokenizer_config.json", settings)
+    else:
+        write_json(directory / "tokenizer.json", tiny_tokenizer.tiny_tokenizer())
+        bos, eos = tiny_tokenizer.SPECIALS
+        tokens = {"bos_token": bos, "eos_token": eos}
+        settings = {"tokenizer_class": "PreTrainedTokenizerFast", **tokens}
+        write_json(directory / "tokenizer_config.json", settings)
+    write_weights(directory, _weights(name), TinyLlama(family.dtype))
+    return directory
+
+
+@cache
+def shapes(name: str) -> dict[str, list[int]]:
+    """Return the tensors of a family's checkpoint, as transformers names and shapes them."""
+    content: dict[str, list[int]] = json.loads((SHAPES / f"{name}.json").read_text(encoding="ascii"))
+    return content
+
+
+def _weights(name: str) -> Tensors:
+    """Return seeded weights in float32; vectors that scale lie around 1, in Gemma around 0."""
+    bits = np.random.PCG64(zlib.crc32(name.encode()))
+    offset = np.float32(FAMILIES[name].norm_offset)
+    return {
+        tensor: draw_weights(bits, tuple(shape)) + (offset if _is_norm(tensor) else np.float32(0))
+        for tensor, shape in shapes(name).items()
+    }
+
+
+def _is_norm(tensor: str) -> bool:
+    return tensor.endswith("weight") and any(part in tensor for part in ("norm", "ln_", ".norms."))
