@@ -89,13 +89,16 @@ class ModelConfig:
         return CheckpointError(f"config.json: {names} must be {wanted}, not {value!r}")
 
 
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a multimodal config.json says about its language model; empty for all others."""
+    nested = (config.get(name) for name in _TEXT_CONFIGS)
+    return next((value for value in nested if isinstance(value, Mapping)), {})
+
+
 def normalise(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> ModelConfig:
     """Return the hyperparameters of config.json over the family's `defaults`."""
     merged = {**defaults, **{name: value for name, value in config.items() if value is not None}}
-    for name in _TEXT_CONFIGS:
-        nested = config.get(name)
-        if isinstance(nested, Mapping):
-            merged.update({key: value for key, value in nested.items() if value is not None})
+    merged.update({name: value for name, value in text_config(config).items() if value is not None})
     merged["rope"] = _rope(merged)
     result = ModelConfig(merged)
     if result.heads == 0 or result.kv_heads == 0 or result.heads % result.kv_heads:

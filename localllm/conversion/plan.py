@@ -18,7 +18,7 @@ from localllm.conversion.config import ModelConfig
 from localllm.conversion.family import ComputedTensor, Family
 from localllm.conversion.ops import Op
 from localllm.conversion.out_type import OutType
-from localllm.conversion.sources import Rows, SourceTensor, source_tensors
+from localllm.conversion.sources import OTHER_MODALITIES, Rows, SourceTensor, source_tensors
 from localllm.errors import CheckpointError, UnsupportedModelError
 from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME, TensorType
 from localllm.gguf_file.writer import TensorEntry
@@ -133,7 +133,12 @@ def _kept(
     checkpoint: Checkpoint, family: Family, dropped: list[tuple[str, str]]
 ) -> Iterator[CheckpointTensor]:
     """Yield the tensors of the language model that are not recomputed at run time."""
+    others = [name for name in checkpoint.tensors if OTHER_MODALITIES.search(name)]
+    if others:
+        dropped.append((others[0], f"one of {len(others)} tensors that are not of the language model"))
     for tensor in checkpoint.tensors.values():
+        if OTHER_MODALITIES.search(tensor.name):
+            continue
         if tensor.name.endswith(family.drop):
             dropped.append((tensor.name, "recomputed at run time"))
         elif _LEFTOVERS.search(tensor.name):

@@ -1,6 +1,6 @@
 """Makes the tensors of a checkpoint uniform, whoever saved it: one name, one shape, and where the rows lie.
 
-A part of a multimodal checkpoint is reduced to its language model. Tensors that hold two (the gate and up
+The language model of a multimodal checkpoint loses its prefix. Tensors that hold two (the gate and up
 projections of all experts) are cut in halves; tensors that hold one of many (an expert, the norm of a
 head) are put together. Nothing is read: a source is a list of row ranges, to be read one after another.
 """
@@ -18,7 +18,7 @@ from localllm.errors import CheckpointError
 
 _NUMBERED = re.compile(r"(?P<keep>(?:\.experts)?)(?:(?<=\.experts)|\.norms)\.(?P<number>\d+)(?=\.)")
 # tensors of the vision and audio parts of multimodal checkpoints
-_OTHER_MODALITIES = re.compile(
+OTHER_MODALITIES = re.compile(
     r"(^|\.)(vision_tower|vision_model|vision_encoder|visual|audio_tower|multi_modal_projector|mm_projector)\."
 )
 
@@ -50,8 +50,6 @@ def source_tensors(
     """
     numbered: dict[str, dict[int, CheckpointTensor]] = {}
     for tensor in tensors:
-        if _OTHER_MODALITIES.search(tensor.name):
-            continue
         name = re.sub(r"(^|(?<=\.))language_model\.", "", tensor.name)
         match = _NUMBERED.search(name)
         if match:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from localllm.checkpoint import Checkpoint
+from localllm.conversion.config import text_config
 from localllm.conversion.vocabulary import Vocabulary
 from localllm.errors import TokenizerError
 from localllm.gguf_file.format import Key, ValueType
@@ -72,7 +73,8 @@ def _token_id(checkpoint: Checkpoint, vocabulary: Vocabulary, kind: str) -> int 
     text = entry.get("content") if isinstance(entry, Mapping) else entry
     if isinstance(text, str) and text in vocabulary.ids:
         return vocabulary.ids[text]
-    for config in (checkpoint.config, checkpoint.generation_config):
+    configs = (checkpoint.config, text_config(checkpoint.config), checkpoint.generation_config)
+    for config in configs:
         index = config.get(f"{kind}_token_id")
         if isinstance(index, bool) or not isinstance(index, int) or index == -1:
             continue
