@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from localllm.conversation import Message, Role, fit
+from localllm.conversation import Message, Role, fit, well_formed
 from localllm.engine import Chunk, Engine, SamplingOptions
 from localllm.errors import UsageError
 from localllm.events import Emit, Notice, ignore
@@ -43,7 +43,7 @@ class Chat:
         """
         if not text.strip():
             raise UsageError("the message is empty")
-        question = Message(Role.USER, text)
+        question = Message(Role.USER, well_formed(text))
         prompt = self._fitting([*self.messages, question])
         self.messages.append(question)
         self._save()
@@ -88,7 +88,7 @@ def _with_system(messages: list[Message], system: str | None) -> list[Message]:
     if system is None:
         return messages
     rest = [message for message in messages if message.role is not Role.SYSTEM]
-    return [Message(Role.SYSTEM, system), *rest]
+    return [Message(Role.SYSTEM, well_formed(system)), *rest]
 
 
 def _as_dicts(messages: Sequence[Message]) -> list[dict[str, str]]:

@@ -23,6 +23,11 @@ class Message:
     content: str
 
 
+def well_formed(text: str) -> str:
+    """Replace what is not text: bytes that were not UTF-8 arrive as lone surrogates, unfit for a file."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 TokenCounter = Callable[[Sequence[Message]], int]
 
 

@@ -60,9 +60,9 @@ def _source_tokens(checkpoint: Checkpoint) -> list[list[int]]:
         return [list(pieces.encode(text)) for text in SAMPLES]
     from tokenizers import Tokenizer
 
-    path = str(checkpoint.directory / "tokenizer.json")
+    path = checkpoint.directory / "tokenizer.json"
     try:
-        tokenizer = Tokenizer.from_file(path)
+        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # the tokenizers package raises plain Exception
         raise TokenizerError(f"{path} cannot be read: {error}") from None
     return [tokenizer.encode(text, add_special_tokens=False).ids for text in SAMPLES]
