@@ -15,6 +15,7 @@ from localllm.conversion.metadata import general_metadata
 from localllm.conversion.out_type import OutType
 from localllm.conversion.plan import ConversionPlan, choose_type, plan_conversion
 from localllm.conversion.special_tokens import chat_template_metadata, special_token_metadata
+from localllm.conversion.tokens import Vocabulary
 from localllm.conversion.verify import verify_header, verify_tokenization
 from localllm.conversion.vocabulary import build_vocabulary
 from localllm.errors import TokenizerError, UsageError
@@ -41,6 +42,7 @@ class _Conversion:
     checkpoint: Checkpoint
     config: ModelConfig
     plan: ConversionPlan
+    vocabulary: Vocabulary
     metadata: Metadata
     arch: str
 
@@ -70,7 +72,7 @@ def convert(
     with publishing(output) as part:
         size = _write(work, part, total, emit)
         verify_header(part, output.name)
-        _check_tokenization(part, work.checkpoint, forced=pre is not None, emit=emit)
+        _check_tokenization(part, work, forced=pre is not None, emit=emit)
     return ConversionResult(
         path=output,
         architecture=work.arch,
@@ -86,10 +88,10 @@ def resolve_type(source: Path) -> TensorType:
     return choose_type(open_checkpoint(source), OutType.AUTO)
 
 
-def _check_tokenization(part: Path, checkpoint: Checkpoint, *, forced: bool, emit: Emit) -> None:
+def _check_tokenization(part: Path, work: _Conversion, *, forced: bool, emit: Emit) -> None:
     """Refuse a file that tokenizes differently, unless the user insisted on a pre-tokenizer."""
     try:
-        verify_tokenization(part, checkpoint)
+        verify_tokenization(part, work.checkpoint, work.vocabulary.source)
     except TokenizerError as error:
         if not forced:
             raise
@@ -105,8 +107,9 @@ def _prepare(source: Path, out_type: OutType, name: str | None, pre: str | None,
     config = _with_true_vocabulary_size(config, plan.vocabulary_rows, emit)
     for tensor, reason in plan.dropped:
         emit(Notice(f"left out `{tensor}`: {reason}"))
-    metadata = _metadata(checkpoint, family, config, plan, name, pre, emit)
-    return _Conversion(checkpoint, config, plan, metadata, family.arch)
+    vocabulary = build_vocabulary(checkpoint, plan.vocabulary_rows, pre)
+    metadata = _metadata(checkpoint, family, config, plan, vocabulary, name, emit)
+    return _Conversion(checkpoint, config, plan, vocabulary, metadata, family.arch)
 
 
 def _with_true_vocabulary_size(config: ModelConfig, rows: int, emit: Emit) -> ModelConfig:
@@ -123,11 +126,10 @@ def _metadata(
     family: Family,
     config: ModelConfig,
     plan: ConversionPlan,
+    vocabulary: Vocabulary,
     name: str | None,
-    pre: str | None,
     emit: Emit,
 ) -> Metadata:
-    vocabulary = build_vocabulary(checkpoint, plan.vocabulary_rows, pre)
     template = chat_template_metadata(checkpoint)
     if not template:
         emit(

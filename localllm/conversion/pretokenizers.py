@@ -26,11 +26,23 @@ _TEKKEN = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+_QWEN35 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}"
+    r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_ENDINGS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_GPT4O = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_ENDINGS}"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
 # the steps of `pre_tokenizer`, as (type, argument)
 PRETOKENIZERS: dict[Signature, str] = {
     (("Split", _LLAMA3), ("ByteLevel", "plain")): "llama-bpe",
     (("Split", _QWEN2), ("ByteLevel", "plain")): "qwen2",
     (("Split", _TEKKEN), ("ByteLevel", "plain")): "tekken",
+    (("Split", _QWEN35), ("ByteLevel", "plain")): "qwen35",
+    (("Split", _GPT4O), ("ByteLevel", "plain")): "gpt-4o",
     (("ByteLevel", "regex"),): "gpt-2",
     (("Digits", "individual"), ("ByteLevel", "regex")): "smollm",
 }
@@ -49,6 +61,9 @@ def recognise(tokenizer: Mapping[str, Any]) -> str:
             f"the pre-tokenizer of tokenizer.json is not known (steps: {steps})",
             hint="if you know which of llama.cpp's it is, name it with `--pre NAME` (for example qwen2)",
         )
+    # the names differ in one thing: llama-bpe takes a word that is in the vocabulary without merging
+    if name == "llama-bpe" and not tokenizer.get("model", {}).get("ignore_merges"):
+        return "dbrx"
     return name
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from localllm.checkpoint import Checkpoint
 from localllm.conversion.config import text_config
-from localllm.conversion.vocabulary import Vocabulary
+from localllm.conversion.tokens import Vocabulary
 from localllm.errors import TokenizerError
 from localllm.gguf_file.format import Key, ValueType
 from localllm.gguf_file.writer import TypedValue, array, boolean, string, uint32
@@ -35,8 +35,8 @@ def special_token_metadata(
 ) -> dict[str, TypedValue]:
     """Return the keys for special tokens and for what is added to every text.
 
-    `adds_space` overrides whether a space is put in front. Raise TokenizerError when a special token
-    is not in the vocabulary's range.
+    `adds_space` overrides what the vocabulary and the configuration say of a space in front.
+    Raise TokenizerError when a special token is not in the vocabulary's range.
     """
     values: dict[str, TypedValue] = {}
     for kind, key in _ID_KEYS.items():
@@ -45,7 +45,8 @@ def special_token_metadata(
             values[f"tokenizer.ggml.{key}_token_id"] = uint32(index)
     for kind, added in _added_automatically(checkpoint).items():
         values[f"tokenizer.ggml.add_{kind}_token"] = boolean(added)
-    prefix = checkpoint.tokenizer_config.get("add_prefix_space") if adds_space is None else adds_space
+    stated = checkpoint.tokenizer_config.get("add_prefix_space")
+    prefix = next((value for value in (adds_space, vocabulary.adds_space, stated) if value is not None), None)
     if isinstance(prefix, bool):
         values["tokenizer.ggml.add_space_prefix"] = boolean(prefix)
     return values

@@ -11,13 +11,11 @@ import pytest
 
 from localllm.checkpoint import Checkpoint
 from localllm.conversion.pretokenizers import recognise
-from localllm.conversion.special_tokens import special_token_metadata
 from localllm.conversion.verify import verify_tokenization
 from localllm.conversion.vocabulary import build_vocabulary
 from localllm.errors import TokenizerError
-from localllm.gguf_file import GGUFWriter
-from localllm.gguf_file.writer import string
 from tests.conversion.tiny_tokenizer import tiny_tokenizer
+from tests.conversion.vocabulary_files import write_vocabulary
 
 # tokenizer file in the test material -> llama.cpp's name
 REAL = {
@@ -26,6 +24,12 @@ REAL = {
     "smollm/smollm2-135m-instruct/SmolLM2-135M-Instruct-Tokenizer.json": "smollm",
     "gpt2/gpt2-hub-copy-onnx/tokenizer.json": "gpt-2",
     "gpt2/gpt2-hub-copy/tokenizer.json": "gpt-2",
+    "gpt_neox/pythia-410m-chatbot/tokenizer.json": "gpt-2",
+    "granite/tiny_granite_vision/tokenizer.json": "gpt-2",
+    "lora/lab_08/tokenizer.json": "gpt-2",
+    "olmo/olmo-tokenizers/allenai_dolma2.json": "dbrx",
+    "olmo/olmo-tokenizers/allenai_eleuther-ai-gpt-neox-20b-pii-special.json": "gpt-2",
+    "olmo/olmo-tokenizers/allenai_gpt-neox-olmo-dolma-v1_5.json": "gpt-2",
 }
 
 
@@ -36,15 +40,7 @@ def vocabulary_file(tokenizer: Path, directory: Path, pre: str | None = None) ->
     checkpoint = Checkpoint(directory, config={}, tensors={})
     used = [*content["model"]["vocab"].values(), *(token["id"] for token in content["added_tokens"])]
     vocabulary = build_vocabulary(checkpoint, max(used) + 1, pre)
-    metadata = {
-        "general.architecture": string("llama"),
-        **vocabulary.metadata(),
-        **special_token_metadata(checkpoint, vocabulary),
-    }
-    path = directory / "vocabulary.gguf"
-    with path.open("wb") as file:
-        GGUFWriter(file, metadata, ()).finish()
-    return path, checkpoint
+    return write_vocabulary(directory, checkpoint, vocabulary), checkpoint
 
 
 @pytest.mark.parametrize(("tokenizer", "name"), REAL.items())
@@ -53,7 +49,7 @@ def test_real_tokenizers_are_recognised_and_split_alike(
 ) -> None:
     path, checkpoint = vocabulary_file(material / tokenizer, tmp_path)
     assert recognise(checkpoint.json("tokenizer.json")) == name
-    verify_tokenization(path, checkpoint)
+    verify_tokenization(path, checkpoint, "tokenizer.json")
 
 
 @pytest.mark.parametrize("tokenizer", REAL)
@@ -73,14 +69,14 @@ def test_tiny_tokenizers_split_alike(pre: str, tmp_path: Path) -> None:
     source.write_text(json.dumps(tiny_tokenizer(pre)), encoding="utf-8")
     path, checkpoint = vocabulary_file(source, tmp_path)
     assert recognise(checkpoint.json("tokenizer.json")) == pre
-    verify_tokenization(path, checkpoint)
+    verify_tokenization(path, checkpoint, "tokenizer.json")
 
 
 @pytest.mark.parametrize(("tokenizer", "wrong"), [(next(iter(REAL)), "gpt-2"), (list(REAL)[1], "smollm")])
 def test_a_wrong_name_is_found_out(tokenizer: str, wrong: str, material: Path, tmp_path: Path) -> None:
     path, checkpoint = vocabulary_file(material / tokenizer, tmp_path, pre=wrong)
     with pytest.raises(TokenizerError, match=r"llama\.cpp would tokenize .* differently") as caught:
-        verify_tokenization(path, checkpoint)
+        verify_tokenization(path, checkpoint, "tokenizer.json")
     assert "--pre" in str(caught.value.hint)
 
 

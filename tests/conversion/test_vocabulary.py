@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from localllm.checkpoint import open_checkpoint
-from localllm.conversion.vocabulary import TokenType, Vocabulary, build_vocabulary, looks_special
+from localllm.conversion.tokens import TokenType, Vocabulary, looks_special
+from localllm.conversion.vocabulary import build_vocabulary
 from localllm.errors import TokenizerError
 from tests.conversion.tiny_llama import ROWS, edit_json, write_tiny_llama
 from tests.conversion.tiny_tokenizer import ADDED, BOS, EOS, SPECIALS, byte_alphabet, tiny_tokenizer
@@ -127,7 +128,6 @@ def test_the_same_text_twice_is_refused(checkpoint: Path) -> None:
         ({"type": "WordPiece", "vocab": {}}, "does not hold a BPE tokenizer"),
         ({"type": "BPE", "merges": []}, "does not hold a BPE tokenizer"),
         ({"type": "BPE", "vocab": {"a": 0}, "merges": []}, "no merges"),
-        ({"type": "BPE", "vocab": {"a": 0}, "merges": ["a a"], "byte_fallback": True}, "SentencePiece-style"),
         ([], "does not hold a BPE tokenizer"),
     ],
 )

@@ -1,0 +1,103 @@
+"""SentencePiece vocabularies tokenize alike in llama.cpp, whether from tokenizer.model or tokenizer.json."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from localllm.checkpoint import Checkpoint
+from localllm.conversion.convert import convert
+from localllm.conversion.tokenizer_json import adds_space, scores_of_merges
+from localllm.conversion.verify import verify_tokenization
+from localllm.conversion.vocabulary import build_vocabulary
+from localllm.errors import InvalidGGUFError, TokenizerError
+from tests.conversion.test_pretokenizers import vocabulary_file
+from tests.conversion.tiny_families import write_tiny_family
+from tests.conversion.vocabulary_files import write_vocabulary
+
+RANKED = (
+    "assembled/gemma-4",
+    "llama2/llama-13b-v1-xft",
+    "llama2/llama-2-7b-hf",
+    "llama2/llama-2-7b-xft",
+    "lora/tuned_llama_with_added_tokens",
+    "mistral/mistral-7b-instruct-v0.2-sophgo",
+    "mistral/mistralxgo-7b",
+    "phi/ort-ext-phi-3-mini",
+    "tinyllama/dheena-finetune",
+    "tinyllama/lora-unsloth",
+)
+MODELS = (
+    "llama2/llama-13b-v1-xft",
+    "llama2/llama-2-7b-xft",
+    "mistral/mistral-7b-instruct-v0.2-sophgo",
+    "mistral/mistralxgo-7b",
+    "tinyllama/dheena-finetune",
+    "weights/stories260K-hf-derived",
+)
+FOREIGN = "llama2/keras-hub-small-spm"
+
+
+@pytest.mark.parametrize("name", RANKED)
+def test_only_a_tokenizer_json(name: str, material: Path, tmp_path: Path) -> None:
+    path, checkpoint = vocabulary_file(material / name / "tokenizer.json", tmp_path)
+    verify_tokenization(path, checkpoint, "tokenizer.json")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_tokenizer_model(name: str, material: Path, tmp_path: Path) -> None:
+    shutil.copy(material / name / "tokenizer.model", tmp_path)
+    checkpoint = Checkpoint(tmp_path, config={}, tensors={})
+    vocabulary = build_vocabulary(checkpoint, 49_954)
+    verify_tokenization(write_vocabulary(tmp_path, checkpoint, vocabulary), checkpoint, "tokenizer.model")
+
+
+@pytest.mark.parametrize("kind", ["llama", "llama_export"])
+def test_models_of_another_type_are_refused(kind: str, material: Path, tmp_path: Path) -> None:
+    """Words and unigrams: llama.cpp would abort, or tokenize them wrongly."""
+    directory = write_tiny_family(tmp_path / "phi3", "phi3")
+    name = f"{kind}_test_vocab.spm" if kind == "llama" else f"{kind}_vocab.spm"
+    shutil.copy(material / FOREIGN / name, directory / "tokenizer.model")
+    (directory / "tokenizer_config.json").unlink()
+    with pytest.raises((InvalidGGUFError, TokenizerError)):
+        convert(directory, output=tmp_path / "x.gguf", name="x")
+    assert not (tmp_path / "x.gguf").exists()
+
+
+def test_a_larger_tokenizer_model_belongs_to_another_model(material: Path) -> None:
+    """49,954 pieces lie beside a tokenizer.json of 32,000, which is the one that fits the embedding."""
+    source = material / "llama2" / "llama-13b-v1-xft"
+    checkpoint = Checkpoint(source, config={}, tensors={})
+    assert build_vocabulary(checkpoint, 32_000).source == "tokenizer.json"
+    assert build_vocabulary(checkpoint, 49_954).source == "tokenizer.model"
+
+
+def test_scores_are_ranks_of_the_first_pair() -> None:
+    merges: list[str | list[str]] = ["a b", ["c", "d"], "ab cd", "abc d"]
+    tokens = ["a", "<0x0A>", "ab", "cd", "abcd", "zz"]
+    assert scores_of_merges(tokens, merges) == {
+        "a": 0.0,
+        "<0x0A>": 0.0,
+        "ab": 0.0,
+        "cd": -1.0,
+        "abcd": -2.0,
+        "zz": -1e9,
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{"normalizer": {"type": "Prepend", "prepend": "_"}}', True),
+        ('{"normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend"}]}}', True),
+        ('{"normalizer": {"type": "Replace"}}', False),
+        ('{"normalizer": null, "pre_tokenizer": {"type": "Metaspace", "prepend_scheme": "first"}}', True),
+        ('{"pre_tokenizer": {"type": "Metaspace", "prepend_scheme": "never"}}', False),
+        ('{"pre_tokenizer": {"type": "Metaspace", "add_prefix_space": false}}', False),
+    ],
+)
+def test_the_space_in_front(content: str, expected: bool) -> None:
+    assert adds_space(json.loads(content)) is expected
