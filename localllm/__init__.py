@@ -5,6 +5,7 @@ The verbs of the command line, for Python:
     import localllm
 
     localllm.convert("my-finetune", output="my-finetune-BF16.gguf")
+    localllm.merge("base", ["my-adapter"], output="my-finetune")
     localllm.quantize("my-finetune", ["Q4_K_M"], output="out/")
     localllm.inspect("out/my-finetune-Q4_K_M.gguf").bits_per_weight
     with localllm.load("out/my-finetune-Q4_K_M.gguf") as engine:
@@ -23,7 +24,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from localllm.engine import Engine, SamplingOptions
     from localllm.errors import LocalLLMError
-    from localllm.verbs import compare, convert, inspect, load, quantize
+    from localllm.verbs import compare, convert, inspect, load, merge, quantize
 
 _LAZY = {
     "Engine": "localllm.engine",
@@ -33,6 +34,7 @@ _LAZY = {
     "convert": "localllm.verbs",
     "inspect": "localllm.verbs",
     "load": "localllm.verbs",
+    "merge": "localllm.verbs",
     "quantize": "localllm.verbs",
 }
 
@@ -45,6 +47,7 @@ __all__ = [
     "convert",
     "inspect",
     "load",
+    "merge",
     "quantize",
 ]
 

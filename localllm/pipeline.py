@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from localllm.assembly import Recipe
 from localllm.conversion.convert import convert
 from localllm.events import Emit, Notice, ignore
 from localllm.publication import translated_errors
@@ -21,20 +22,25 @@ _SCRATCH = ".convert-"
 
 
 def quantize_model(
-    source: Path,
+    source: Path | Recipe,
     targets: Sequence[tuple[Level, Path]],
     *,
+    name: str | None = None,
     threads: int | None = None,
     emit: Emit = ignore,
 ) -> list[QuantizationResult]:
-    """Make every (level, path) of `targets` from a GGUF file or a checkpoint directory.
+    """Make every (level, path) of `targets` from a GGUF file, a checkpoint directory or a recipe.
 
-    A checkpoint is converted once, to a file beside the first target that is removed afterwards.
+    A checkpoint is converted once, to a file beside the first target that is removed afterwards. `name`
+    replaces the one it finds for the model.
     """
-    if source.is_file():
-        return quantize(source, targets, threads=threads, emit=emit)
+    recipe = source if isinstance(source, Recipe) else Recipe(source)
+    if recipe.base.is_file():
+        return quantize(recipe.base, targets, threads=threads, emit=emit)
     with _scratch_directory(targets[0][1].parent) as scratch:
-        converted = convert(source, output=scratch / f"{source.resolve().name}.gguf", emit=emit)
+        converted = convert(
+            recipe, output=scratch / f"{recipe.base.resolve().name}.gguf", name=name, emit=emit
+        )
         return quantize(converted.path, targets, threads=threads, emit=emit)
 
 

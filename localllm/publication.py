@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -37,9 +38,34 @@ def publishing(target: Path) -> Iterator[Path]:
     except BaseException:
         with suppress(OSError):
             part.unlink()
-        for directory in made:
-            with suppress(OSError):
-                directory.rmdir()
+        _remove_empty(made)
+        raise
+    _flush_directory(target.parent)
+
+
+@contextmanager
+def publishing_directory(target: Path) -> Iterator[Path]:
+    """Yield a directory to fill; on success it becomes `target`, on any failure nothing remains.
+
+    `target` may be an empty directory. Raise StorageError for anything the file system refuses.
+    """
+    with translated_errors(target):
+        made = _make_parents(target.parent)
+        remove_stale_parts(target)
+        part = target.with_name(f".{target.name}.part-{os.getpid()}")
+        part.mkdir()
+    try:
+        with translated_errors(target):
+            yield part
+            for path in part.iterdir():
+                _flush_to_disk(path)
+            _flush_directory(part)
+            if target.is_dir():
+                target.rmdir()
+            part.replace(target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        _remove_empty(made)
         raise
     _flush_directory(target.parent)
 
@@ -66,14 +92,14 @@ def remove_stale_parts(target: Path) -> None:
         for path in target.parent.iterdir():
             suffix = path.name.removeprefix(prefix)
             if suffix != path.name and suffix.isdigit() and not psutil.pid_exists(int(suffix)):
-                with suppress(OSError):
-                    path.unlink()
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def free_bytes(path: Path) -> int:
     """Return the free bytes on the file system that holds `path` or will hold it."""
-    import shutil
-
     existing = path
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -103,6 +129,12 @@ def _make_parents(directory: Path) -> list[Path]:
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     return missing
+
+
+def _remove_empty(directories: Iterable[Path]) -> None:
+    for directory in directories:
+        with suppress(OSError):
+            directory.rmdir()
 
 
 def _flush_to_disk(path: Path) -> None:

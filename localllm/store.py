@@ -130,7 +130,7 @@ def resolve_source(text: str) -> Resolved:
     """
     ref = ModelRef.parse(text)
     if ref.kind is RefKind.LIBRARY and ref.level is None:
-        checkpoint = _library_checkpoint(ref.target)
+        checkpoint = library_checkpoint(ref.target)
         if checkpoint:
             return Resolved(ref.target, checkpoint, None)
         files = {model.level: model for model in stored_models() if model.name == ref.target}
@@ -160,7 +160,7 @@ def _in_library(ref: ModelRef) -> Resolved | None:
     files = {model.level: model for model in stored_models() if model.name == ref.target}
     if ref.level in files:
         return Resolved(ref.target, files[ref.level].path, ref.level)
-    checkpoint = _library_checkpoint(ref.target)
+    checkpoint = library_checkpoint(ref.target)
     if checkpoint and (ref.level or not files):
         return Resolved(ref.target, checkpoint, ref.level)
     if files and ref.level:
@@ -180,7 +180,8 @@ def _nearest_to_preferred(models: list[StoredModel]) -> StoredModel:
     return min(quantized or models, key=lambda model: model.size_bytes)
 
 
-def _library_checkpoint(name: str) -> Path | None:
+def library_checkpoint(name: str) -> Path | None:
+    """Return the checkpoint of that name in the library, or None."""
     directory = models_directory() / name
     if is_checkpoint(directory):
         return directory

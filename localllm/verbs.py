@@ -10,18 +10,24 @@ from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
 
-from localllm import comparison, inspection, pipeline
+from localllm import comparison, inspection, merging, pipeline
+from localllm.adapters import is_adapter
+from localllm.assembly import Recipe
+from localllm.bases import adapter_directory, base_of
 from localllm.comparison import ComparisonResult
 from localllm.conversion import convert as conversion
 from localllm.conversion.convert import ConversionResult
+from localllm.conversion.lora import convert_adapter
 from localllm.conversion.out_type import OutType
 from localllm.engine import Engine, LlamaEngine
 from localllm.errors import NotFoundError, UsageError
 from localllm.events import Emit, Notice, ignore
 from localllm.inspection import ModelDescription
+from localllm.merging import MergeResult
 from localllm.quantization import Level, QuantizationResult, parse_levels
 from localllm.store import (
     DEMO,
+    Resolved,
     existing_file,
     model_name,
     models_directory,
@@ -38,35 +44,68 @@ Model = str | PathLike[str]
 def convert(
     source: Model,
     *,
+    adapters: Sequence[Model] = (),
+    base: Model | None = None,
+    scale: float = 1.0,
     output: Model | None = None,
     out_type: str = OutType.AUTO,
     name: str | None = None,
     pre: str | None = None,
     emit: Emit = ignore,
 ) -> ConversionResult:
-    """Convert a checkpoint directory to a GGUF file; `out_type` is auto, f32, f16, bf16 or q8_0."""
-    path = _checkpoint_directory(source)
+    """Convert a checkpoint directory to a GGUF file; `out_type` is auto, f32, f16, bf16 or q8_0.
+
+    `adapters` are merged into it, at `scale` times their own. When `source` is itself an adapter, it
+    becomes a GGUF adapter for `base`, by default the base model it names.
+    """
     chosen = OutType(out_type)
-    target = Path(output) if output else _library_target(path, chosen)
-    return conversion.convert(path, output=target, out_type=chosen, name=name, pre=pre, emit=emit)
+    alone = _adapter(source)
+    if alone is not None and not adapters:
+        if scale != 1.0:
+            raise UsageError("`--scale` is for merging; a GGUF adapter is scaled when it is used")
+        return _convert_adapter(alone, base, output, chosen, name, emit)
+    recipe, recipe_name = _recipe(source, adapters, base, scale)
+    target = Path(output) if output else _library_target(recipe_name, recipe, chosen)
+    name = name or (recipe_name if recipe.adapters else None)
+    return conversion.convert(recipe, output=target, out_type=chosen, name=name, pre=pre, emit=emit)
+
+
+def merge(
+    base: Model,
+    adapters: Sequence[Model],
+    *,
+    output: Model | None = None,
+    scale: float = 1.0,
+    emit: Emit = ignore,
+) -> MergeResult:
+    """Write a checkpoint directory with `adapters` merged into `base`, at `scale` times their own."""
+    recipe, name = _recipe(base, adapters, None, scale)
+    target = Path(output).expanduser() if output else models_directory() / name
+    return merging.merge(recipe, output=target, emit=emit)
 
 
 def quantize(
     model: Model,
     levels: Sequence[str],
     *,
+    adapters: Sequence[Model] = (),
+    base: Model | None = None,
+    scale: float = 1.0,
     output: Model | None = None,
     threads: int | None = None,
     emit: Emit = ignore,
 ) -> list[QuantizationResult]:
     """Quantize a checkpoint or a 16- or 32-bit GGUF file at every one of `levels`.
 
-    `output` names a file for one level, a directory for several or when it ends with a separator.
+    `adapters` are merged in first, at `scale` times their own. An adapter as `model` is merged into
+    `base`, by default the base model it names. `output` names a file for one level, a directory for
+    several or when it ends with a separator.
     """
     wanted = parse_levels(levels)
-    found = resolve_source(fspath(model))
-    targets = _targets(found.name, wanted, output)
-    return pipeline.quantize_model(found.path, targets, threads=threads, emit=emit)
+    recipe, name = _recipe(model, adapters, base, scale)
+    targets = _targets(name, wanted, output)
+    given = name if recipe.adapters else None
+    return pipeline.quantize_model(recipe, targets, name=given, threads=threads, emit=emit)
 
 
 def inspect(model: Model) -> ModelDescription:
@@ -110,18 +149,57 @@ def load(
     return LlamaEngine(path, context_size=context_size, threads=threads)
 
 
-def _checkpoint_directory(source: Model) -> Path:
-    """Return a path as it is, or the checkpoint a library name stands for."""
-    path = Path(source).expanduser()
-    return path if path.exists() else resolve_source(fspath(source)).path
+def _recipe(model: Model, adapters: Sequence[Model], base: Model | None, scale: float) -> tuple[Recipe, str]:
+    """Return what to make a model from, and its name: that of the base, then of the adapters."""
+    alone = _adapter(model)
+    if alone is not None:
+        found, adapters = _base_of(alone, base), (alone, *adapters)
+    else:
+        found = resolve_source(fspath(model))
+    directories = tuple(adapter_directory(fspath(adapter)) for adapter in adapters)
+    if scale != 1.0 and not directories:
+        raise UsageError("`--scale` needs an adapter to scale", hint="name one with `--adapter DIRECTORY`")
+    if directories and found.path.is_file():
+        raise UsageError(
+            f"an adapter cannot be merged into {found.path}, a GGUF file",
+            hint="name the checkpoint directory it was converted from",
+        )
+    name = "-".join((found.name, *(model_name(directory.resolve()) for directory in directories)))
+    return Recipe(found.path, directories, scale), name
 
 
-def _library_target(checkpoint: Path, out_type: OutType) -> Path:
+def _adapter(model: Model) -> Path | None:
+    """Return the adapter directory that `model` names: a path, or an adapter in the library."""
+    try:
+        directory = adapter_directory(fspath(model))
+    except NotFoundError:
+        return None
+    return directory if is_adapter(directory) else None
+
+
+def _base_of(adapter: Path, given: Model | None) -> Resolved:
+    if given is not None:
+        return resolve_source(fspath(given))
+    directory = base_of(adapter)
+    return Resolved(model_name(directory.resolve()), directory, None)
+
+
+def _convert_adapter(
+    adapter: Path, base: Model | None, output: Model | None, out_type: OutType, name: str | None, emit: Emit
+) -> ConversionResult:
+    found = Path(base).expanduser() if base is not None else None
+    directory = found if found is not None and found.is_dir() else _base_of(adapter, base).path
+    label = "F32" if out_type is OutType.AUTO else out_type.value.upper()
+    target = Path(output) if output else output_path(model_name(adapter.resolve()), label)
+    return convert_adapter(adapter, directory, output=target, out_type=out_type, name=name, emit=emit)
+
+
+def _library_target(name: str, recipe: Recipe, out_type: OutType) -> Path:
     """Name the output after the type; `auto` is resolved from the checkpoint first."""
     level = out_type.value.upper()
     if out_type is OutType.AUTO:
-        level = conversion.resolve_type(checkpoint).name
-    return output_path(model_name(checkpoint.resolve()), level)
+        level = conversion.resolve_type(recipe.base).name
+    return output_path(name, level)
 
 
 def _targets(name: str, levels: Sequence[Level], output: Model | None) -> list[tuple[Level, Path]]:

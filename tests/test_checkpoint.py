@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localllm.checkpoint import WEIGHTS_INDEX, is_checkpoint, open_checkpoint
+from localllm.checkpoint import WEIGHTS_INDEX, StoredTensor, is_checkpoint, open_checkpoint
 from localllm.errors import CheckpointError, LocalLLMError, NotFoundError, UnsupportedModelError
 from tests.conversion.tiny_llama import TinyLlama, cast, edit_json, tiny_tensors, write_tiny_llama
 
@@ -67,6 +67,7 @@ def test_a_truncated_shard(sharded: Path) -> None:
 
 def test_a_file_that_shrinks_after_it_was_opened(tmp_path: Path) -> None:
     tensor = open_checkpoint(write_tiny_llama(tmp_path)).tensors["model.norm.weight"]
+    assert isinstance(tensor, StoredTensor)
     tensor.path.write_bytes(tensor.path.read_bytes()[: tensor.offset + 10])
     with pytest.raises(CheckpointError, match=r"ends inside tensor `model\.norm\.weight`"):
         tensor.read_array()

@@ -15,6 +15,7 @@ from localllm.cli.commands.convert import convert
 from localllm.cli.commands.demo import demo
 from localllm.cli.commands.inspect import inspect
 from localllm.cli.commands.list import list_models
+from localllm.cli.commands.merge import merge
 from localllm.cli.commands.quantize import quantize
 from localllm.cli.commands.version import print_version
 from localllm.cli.output import report_error
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (convert, quantize, inspect, chat, compare, demo):
+for command in (convert, merge, quantize, inspect, chat, compare, demo):
     app.command()(command)
 app.command(name="list")(list_models)
 

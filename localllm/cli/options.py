@@ -21,6 +21,25 @@ ModelArg = Annotated[
         show_default=False,
     ),
 ]
+AdapterOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        metavar="ADAPTER",
+        help="A LoRA adapter's directory, to merge in first; repeatable.",
+        show_default=False,
+    ),
+]
+BaseOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        metavar="DIRECTORY",
+        help="The base model of an adapter.",
+        show_default="the one the adapter names",
+    ),
+]
+ScaleOpt = Annotated[float, typer.Option("--scale", help="Strength of adapters, times their own.")]
 OutputOpt = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Where to write instead of the library.", show_default=False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from localllm.assembly import Recipe, assemble
 from localllm.checkpoint import Checkpoint, open_checkpoint
 from localllm.conversion.config import ModelConfig, normalise
 from localllm.conversion.encode import encode_tensor
@@ -48,7 +49,7 @@ class _Conversion:
 
 
 def convert(
-    source: Path,
+    source: Path | Recipe,
     *,
     output: Path,
     out_type: OutType = OutType.AUTO,
@@ -56,16 +57,18 @@ def convert(
     pre: str | None = None,
     emit: Emit = ignore,
 ) -> ConversionResult:
-    """Convert the checkpoint directory `source` to the GGUF file `output`.
+    """Convert a checkpoint directory, or what a recipe makes of one, to the GGUF file `output`.
 
-    `out_type` is the type of the matrices (`auto`: the checkpoint's own 16-bit type), `name` replaces
-    `general.name`, `pre` the recognised pre-tokenizer. Nothing is written unless the whole
-    conversion succeeds; the result has been re-read and its vocabulary tested in llama.cpp. Raise
-    CheckpointError, UnsupportedModelError, TokenizerError or StorageError.
+    `out_type` is the type of the matrices
+    (`auto`: the checkpoint's own 16-bit type), `name` replaces `general.name`, `pre` the recognised
+    pre-tokenizer. Nothing is written unless the whole conversion succeeds; the result has been re-read
+    and its vocabulary tested in llama.cpp. Raise CheckpointError, UnsupportedModelError, TokenizerError,
+    UsageError or StorageError.
     """
     if output.is_dir():
         raise UsageError(f"{output} is a directory", hint="give the file a name, for example model.gguf")
-    work = _prepare(source, out_type, name, pre, emit)
+    checkpoint = assemble(source if isinstance(source, Recipe) else Recipe(source), emit)
+    work = _prepare(checkpoint, out_type, name, pre, emit)
     total = sum(tensor.size_bytes for tensor in layout(t.entry for t in work.plan.tensors))
     with translated_errors(output):
         require_space(output, total)
@@ -98,8 +101,9 @@ def _check_tokenization(part: Path, work: _Conversion, *, forced: bool, emit: Em
         emit(Notice(error.message))
 
 
-def _prepare(source: Path, out_type: OutType, name: str | None, pre: str | None, emit: Emit) -> _Conversion:
-    checkpoint = open_checkpoint(source)
+def _prepare(
+    checkpoint: Checkpoint, out_type: OutType, name: str | None, pre: str | None, emit: Emit
+) -> _Conversion:
     family = family_of(checkpoint.architecture)
     config = normalise(checkpoint.config, family.defaults)
     family.check(config)

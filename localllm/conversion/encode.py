@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from localllm.checkpoint import CheckpointTensor
+from localllm.checkpoint import Tensor
+from localllm.checkpoint.numbers import as_float32
 from localllm.conversion.config import ModelConfig
 from localllm.conversion.ops import Op
 from localllm.conversion.plan import PlannedTensor
@@ -43,11 +44,12 @@ def encode_tensor(planned: PlannedTensor, config: ModelConfig) -> Iterator[memor
     is_moved_only = planned.op is None or planned.op.moves_only
     for part in planned.parts:
         for rows in _rows(part, planned.op, config):
-            _require_finite(rows, part.tensor)
+            require_finite(rows, part.tensor)
             if is_moved_only and part.tensor.dtype == kind.name:
                 yield _bytes(rows)
             else:
-                yield _encode(_as_float32(rows).reshape(-1, columns), kind, part.tensor)
+                values = as_float32(rows, part.tensor.dtype).reshape(-1, columns)
+                yield encode_float32(values, kind, part.tensor.name)
 
 
 def _rows(part: Rows, op: Op | None, config: ModelConfig) -> Iterator[NDArray[Any]]:
@@ -55,26 +57,19 @@ def _rows(part: Rows, op: Op | None, config: ModelConfig) -> Iterator[NDArray[An
     source = part.tensor
     if op is None or op.elementwise:
         for rows in source.read_pieces(_PIECE_WEIGHTS, part.first, part.count):
-            yield rows if op is None else op.apply(_as_float32(rows), config)
+            yield rows if op is None else op.apply(as_float32(rows, source.dtype), config)
         return
     whole = source.read_array()
     try:
-        yield op.apply(whole if op.moves_only else _as_float32(whole), config)
+        yield op.apply(whole if op.moves_only else as_float32(whole, source.dtype), config)
     except ValueError:
         raise CheckpointError(
             f"tensor `{source.name}` of shape {list(source.shape)} does not fit the heads in config.json"
         ) from None
 
 
-def _as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Widen to float32; uint16 means bfloat16, whose bits are float32's upper half."""
-    if values.dtype == np.uint16:
-        return (values.astype(np.uint32) << 16).view(np.float32)
-    with np.errstate(over="ignore"):  # what float64 held and float32 cannot is refused by `_encode`
-        return values.astype(np.float32, copy=False)
-
-
-def _require_finite(values: NDArray[Any], source: CheckpointTensor) -> None:
+def require_finite(values: NDArray[Any], source: Tensor) -> None:
+    """Raise CheckpointError when `values` of `source` hold NaN or infinity; uint16 means bfloat16."""
     if values.dtype == np.uint16:
         finite = bool(((values & 0x7F80) != 0x7F80).all())
     else:
@@ -86,11 +81,12 @@ def _require_finite(values: NDArray[Any], source: CheckpointTensor) -> None:
         )
 
 
-def _encode(rows: NDArray[np.float32], kind: TensorType, source: CheckpointTensor) -> memoryview:
+def encode_float32(rows: NDArray[np.float32], kind: TensorType, name: str) -> memoryview:
+    """Return `rows`, shape (rows, columns), as `kind`. Raise CheckpointError for what it cannot hold."""
     if float(np.abs(rows).max(initial=0.0)) > _LARGEST[kind.name]:
         wider = "bf16" if kind.name in ("F16", "Q8_0") else "f32"
         raise CheckpointError(
-            f"tensor `{source.name}` has values too large for {kind.name.lower()}",
+            f"tensor `{name}` has values too large for {kind.name.lower()}",
             hint=f"convert with `--outtype {wider}`" if kind.name != "F32" else "the training diverged",
         )
     if kind.name == "F32":

@@ -20,7 +20,7 @@ from localllm.conversion.plan import ConversionPlan
 from localllm.gguf_file.format import FILE_TYPES, Key, ValueType
 from localllm.gguf_file.writer import TypedValue, string, uint32
 
-_QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
+QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
 _MAX_TEXT = 16_384
 # generation_config.json entry -> `general.sampling.*`
 _SAMPLING = {
@@ -48,7 +48,7 @@ def general_metadata(
         **found,
         **dict(_sampling_defaults(checkpoint)),
         str(Key.FILE_TYPE): uint32(file_type),
-        str(Key.QUANTIZATION_VERSION): uint32(_QUANTIZATION_VERSION),
+        str(Key.QUANTIZATION_VERSION): uint32(QUANTIZATION_VERSION),
     }
 
 
@@ -56,7 +56,7 @@ def _from_model_card(checkpoint: Checkpoint, plan: ConversionPlan, name: str | N
     logging.getLogger("gguf").setLevel(logging.ERROR)  # it reports every heuristic it tries
     directory = checkpoint.directory.resolve()
     metadata = gguf.Metadata.apply_metadata_heuristic(
-        gguf.Metadata(), _model_card(directory), dict(checkpoint.config), directory, plan.parameters
+        gguf.Metadata(), model_card(directory), dict(checkpoint.config), directory, plan.parameters
     )
     metadata.name = name or metadata.name or directory.name
     metadata.size_label = metadata.size_label or plan.size_label
@@ -66,7 +66,7 @@ def _from_model_card(checkpoint: Checkpoint, plan: ConversionPlan, name: str | N
     return {key: _clean(value) for key, value in writer.kv_data[0].items() if key not in own}
 
 
-def _model_card(directory: Path) -> dict[str, Any]:
+def model_card(directory: Path) -> dict[str, Any]:
     """Return the card's front matter; a card that cannot be parsed says nothing."""
     try:
         card: dict[str, Any] = gguf.Metadata.load_model_card(directory)

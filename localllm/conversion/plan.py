@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import gguf
 
-from localllm.checkpoint import Checkpoint, CheckpointTensor
+from localllm.checkpoint import Checkpoint, Tensor
 from localllm.conversion.config import ModelConfig
 from localllm.conversion.family import ComputedTensor, Family
 from localllm.conversion.ops import Op
@@ -25,6 +25,7 @@ from localllm.gguf_file.writer import TensorEntry
 
 EMBEDDING = "token_embd.weight"
 OUTPUT = "output.weight"
+_PIECE_WEIGHTS = 4 * 1024 * 1024
 _FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 _CONFIG_HINT = "is config.json the one that belongs to these weights?"
 _LEFTOVERS = re.compile(r"(\.base_layer\.|\.lora_[AB]\.|lora_magnitude_vector)")
@@ -115,7 +116,7 @@ def _mapped(
     checkpoint: Checkpoint, family: Family, config: ModelConfig, dropped: list[tuple[str, str]]
 ) -> Iterator[tuple[str, SourceTensor]]:
     """Yield (GGUF name, source) for every tensor that is not dropped."""
-    names = gguf.get_tensor_name_map(_model_arch(family.arch), config.layers)
+    names = gguf.get_tensor_name_map(model_arch(family.arch), config.layers)
     for source in source_tensors(_kept(checkpoint, family, dropped), family, config):
         name = names.get_name(source.name, try_suffixes=(".weight", ".bias"))
         if name is None:
@@ -129,9 +130,7 @@ def _mapped(
         yield name, source
 
 
-def _kept(
-    checkpoint: Checkpoint, family: Family, dropped: list[tuple[str, str]]
-) -> Iterator[CheckpointTensor]:
+def _kept(checkpoint: Checkpoint, family: Family, dropped: list[tuple[str, str]]) -> Iterator[Tensor]:
     """Yield the tensors of the language model that are not recomputed at run time."""
     others = [name for name in checkpoint.tensors if OTHER_MODALITIES.search(name)]
     if others:
@@ -161,25 +160,27 @@ def _tied_output(planned: Sequence[PlannedTensor]) -> list[PlannedTensor]:
     ]
 
 
-def _model_arch(arch: str) -> gguf.MODEL_ARCH:
+def model_arch(arch: str) -> gguf.MODEL_ARCH:
+    """Return the gguf package's constant for an architecture."""
     return next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == arch)
 
 
-def _is_copy_of_embedding(head: CheckpointTensor, checkpoint: Checkpoint, family: Family) -> bool:
+def _is_copy_of_embedding(head: Tensor, checkpoint: Checkpoint, family: Family) -> bool:
     """Tell whether an output head repeats the token embedding byte for byte (a tied model saved twice)."""
     if not family.output_optional or not checkpoint.config.get("tie_word_embeddings"):
         return False
     embedding = next((t for n, t in checkpoint.tensors.items() if n.endswith("embed_tokens.weight")), None)
     if embedding is None or (embedding.dtype, embedding.shape) != (head.dtype, head.shape):
         return False
-    return embedding.read_bytes() == head.read_bytes()
+    pairs = zip(embedding.read_pieces(_PIECE_WEIGHTS), head.read_pieces(_PIECE_WEIGHTS), strict=True)
+    return all(first.tobytes() == second.tobytes() for first, second in pairs)
 
 
 def choose_type(checkpoint: Checkpoint, out_type: OutType) -> TensorType:
     """Resolve `auto`: the type of the first matrix; F16 when that is neither BF16 nor F16."""
     if out_type is not OutType.AUTO:
         return TENSOR_TYPES_BY_NAME[out_type.value.upper()]
-    matrices = (tensor.dtype for tensor in checkpoint.tensors.values() if len(tensor.shape) >= 2)
+    matrices = (tensor.native_dtype for tensor in checkpoint.tensors.values() if len(tensor.shape) >= 2)
     first = next((dtype for dtype in matrices if dtype in ("BF16", "F16")), "F16")
     return TENSOR_TYPES_BY_NAME[first]
 

@@ -16,7 +16,7 @@ def open_sentencepiece(checkpoint: Checkpoint) -> Any:
     """Return the SentencePieceProcessor of tokenizer.model. Raise TokenizerError when it is damaged."""
     from sentencepiece import SentencePieceProcessor
 
-    path = checkpoint.directory / "tokenizer.model"
+    path = checkpoint.file("tokenizer.model") or checkpoint.directory / "tokenizer.model"
     try:
         return SentencePieceProcessor(model_proto=path.read_bytes())
     except (RuntimeError, OSError) as error:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from localllm.checkpoint import CheckpointTensor
+from localllm.checkpoint import Tensor
 from localllm.conversion.config import EXPERT_COUNT, ModelConfig
 from localllm.conversion.family import Family
 from localllm.errors import CheckpointError
@@ -27,7 +27,7 @@ OTHER_MODALITIES = re.compile(
 class Rows:
     """`count` rows of a checkpoint tensor from row `first` on; a row is its last axis."""
 
-    tensor: CheckpointTensor
+    tensor: Tensor
     first: int
     count: int
 
@@ -41,14 +41,12 @@ class SourceTensor:
     parts: tuple[Rows, ...]
 
 
-def source_tensors(
-    tensors: Iterable[CheckpointTensor], family: Family, config: ModelConfig
-) -> Iterator[SourceTensor]:
+def source_tensors(tensors: Iterable[Tensor], family: Family, config: ModelConfig) -> Iterator[SourceTensor]:
     """Yield the language model's tensors in their own order, put together and cut apart.
 
     Raise CheckpointError when one of several numbered parts is missing or has another shape.
     """
-    numbered: dict[str, dict[int, CheckpointTensor]] = {}
+    numbered: dict[str, dict[int, Tensor]] = {}
     for tensor in tensors:
         name = re.sub(r"(^|(?<=\.))language_model\.", "", tensor.name)
         match = _NUMBERED.search(name)
@@ -61,7 +59,7 @@ def source_tensors(
         yield _stacked(name, parts, config)
 
 
-def _split(name: str, tensor: CheckpointTensor, family: Family) -> Iterator[SourceTensor]:
+def _split(name: str, tensor: Tensor, family: Family) -> Iterator[SourceTensor]:
     """Yield a tensor, or the ones it holds."""
     ending = next((ending for ending in family.splits if name.endswith(ending)), "")
     endings = family.splits.get(ending, ("",))
@@ -80,7 +78,7 @@ def _split(name: str, tensor: CheckpointTensor, family: Family) -> Iterator[Sour
         yield SourceTensor(name.removesuffix(ending) + new_ending, (*outer, size, columns), parts)
 
 
-def _stacked(name: str, parts: dict[int, CheckpointTensor], config: ModelConfig) -> SourceTensor:
+def _stacked(name: str, parts: dict[int, Tensor], config: ModelConfig) -> SourceTensor:
     """Put numbered tensors of one shape on a new first axis."""
     wanted = config.integer(*EXPERT_COUNT) if ".experts." in f"{name}." else max(parts) + 1
     absent = next((number for number in range(wanted) if number not in parts), None)

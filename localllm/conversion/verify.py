@@ -73,7 +73,7 @@ def _source_tokens(checkpoint: Checkpoint, source: str, samples: list[str]) -> l
         return [list(pieces.encode(text)) for text in samples]
     from tokenizers import Tokenizer
 
-    path = checkpoint.directory / source
+    path = checkpoint.file(source) or checkpoint.directory / source
     try:
         tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # the tokenizers package raises plain Exception

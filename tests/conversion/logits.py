@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from localllm.assembly import Recipe
 from localllm.conversion.convert import convert
 from localllm.conversion.out_type import OutType
 from localllm.native.context import Context
@@ -18,14 +20,14 @@ from tests.conversion.tiny_families import SHAPES
 TOKENS = [(7 * position * position + 3 * position + 5) % 250 for position in range(40)]
 
 
-def runtime_logits(checkpoint: Path) -> NDArray[np.float32]:
+def runtime_logits(checkpoint: Path, adapters: Sequence[Path] = ()) -> NDArray[np.float32]:
     """Convert to F32 and run TOKENS in llama.cpp, with attention in float32.
 
     Return logits of shape (positions, vocabulary).
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
-        convert(checkpoint, output=path, out_type=OutType.F32)
+        convert(Recipe(checkpoint, tuple(adapters)), output=path, out_type=OutType.F32)
         with Model(path) as model, Context(model, context_size=64, threads=1, exact=True) as context:
             context.decode(TOKENS, start=0, logits_from=0)
             return np.array(context.kept_logits(len(TOKENS)))

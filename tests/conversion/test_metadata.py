@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localllm.checkpoint import CheckpointTensor, open_checkpoint
+from localllm.checkpoint import StoredTensor, open_checkpoint
 from localllm.conversion.metadata import general_metadata
 from localllm.conversion.plan import ConversionPlan, PlannedTensor
 from localllm.conversion.sources import Rows
@@ -24,7 +24,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def general(directory: Path, name: str | None = None, kind: str = "F16") -> dict[str, Any]:
-    weights = CheckpointTensor("w", "F32", (500, 210), directory, 0, 0)
+    weights = StoredTensor("w", "F32", (500, 210), directory, 0, 0)
     entry = TensorEntry("w", (210, 500), TENSOR_TYPES_BY_NAME[kind])
     plan = ConversionPlan((PlannedTensor(entry, (Rows(weights, 0, 500),)),), entry.type, 0, ())
     values = general_metadata(open_checkpoint(directory), "llama", plan, name)

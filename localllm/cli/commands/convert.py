@@ -6,15 +6,19 @@ from typing import Annotated
 
 import typer
 
-from localllm.cli.options import JsonOpt, OutputOpt, QuietOpt
+from localllm.cli.options import AdapterOpt, BaseOpt, JsonOpt, OutputOpt, QuietOpt, ScaleOpt
 from localllm.cli.output import Output
 from localllm.conversion.out_type import OutType
 
 
 def convert(
     path: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint directory.", show_default=False)
+        str,
+        typer.Argument(metavar="MODEL", help="A checkpoint or adapter directory.", show_default=False),
     ],
+    adapter: AdapterOpt = None,
+    base: BaseOpt = None,
+    scale: ScaleOpt = 1.0,
     output: OutputOpt = None,
     outtype: Annotated[
         OutType, typer.Option(help="Type of the weight matrices; auto keeps the checkpoint's 16-bit type.")
@@ -28,16 +32,27 @@ def convert(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Convert a checkpoint to a GGUF file.
+    """Convert a checkpoint or a LoRA adapter to a GGUF file.
 
-    A checkpoint is a Hugging Face directory with config.json and safetensors weights. Without
+    A checkpoint is a Hugging Face directory with config.json and safetensors weights. An adapter
+    becomes a GGUF adapter, to be used beside its base; `--adapter` merges it instead. Without
     `--output` the file goes into the library as NAME/NAME-TYPE.gguf.
     """
     out = Output("convert", as_json=json, quiet=quiet)
     from localllm import verbs
     from localllm.units import format_bytes, format_count
 
-    result = verbs.convert(path, output=output, out_type=outtype, name=name, pre=pre, emit=out.emit)
+    result = verbs.convert(
+        path,
+        adapters=adapter or (),
+        base=base,
+        scale=scale,
+        output=output,
+        out_type=outtype,
+        name=name,
+        pre=pre,
+        emit=out.emit,
+    )
     out.data(result)
     out.status(
         f"converted {path} ({result.architecture}, {format_count(result.parameters)} parameters) "

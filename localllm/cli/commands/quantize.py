@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from localllm.cli.options import JsonOpt, ModelArg, OutputOpt, QuietOpt, ThreadsOpt
+from localllm.cli.options import (
+    AdapterOpt,
+    BaseOpt,
+    JsonOpt,
+    ModelArg,
+    OutputOpt,
+    QuietOpt,
+    ScaleOpt,
+    ThreadsOpt,
+)
 from localllm.cli.output import Output
 
 
@@ -22,6 +31,9 @@ def quantize(
             show_default=False,
         ),
     ],
+    adapter: AdapterOpt = None,
+    base: BaseOpt = None,
+    scale: ScaleOpt = 1.0,
     output: OutputOpt = None,
     threads: ThreadsOpt = None,
     json: JsonOpt = False,
@@ -29,14 +41,24 @@ def quantize(
 ) -> None:
     """Quantize a model at one level or many.
 
-    The source is a checkpoint or an F16, BF16 or F32 GGUF file. Files go into the library as
-    NAME/NAME-LEVEL.gguf. `--output` names a file for one level, a directory for several.
+    The source is a checkpoint or an F16, BF16 or F32 GGUF file; a LoRA adapter is merged first.
+    Files go into the library as NAME/NAME-LEVEL.gguf. `--output` names a file for one level, a
+    directory for several.
     """
     out = Output("quantize", as_json=json, quiet=quiet)
     from localllm import verbs
     from localllm.units import format_bytes
 
-    results = verbs.quantize(model, level, output=output, threads=threads, emit=out.emit)
+    results = verbs.quantize(
+        model,
+        level,
+        adapters=adapter or (),
+        base=base,
+        scale=scale,
+        output=output,
+        threads=threads,
+        emit=out.emit,
+    )
     out.data(results)
     rows = [
         (r.level, format_bytes(r.size_bytes), f"{r.bits_per_weight:.2f}", _types(r.types), str(r.path))

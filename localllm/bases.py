@@ -1,0 +1,75 @@
+"""Finds the base model of an adapter, and adapters by name, on this machine and without the network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from localllm.adapters import is_adapter
+from localllm.adapters.settings import read_settings
+from localllm.errors import NotFoundError
+from localllm.store import library_checkpoint, models_directory, shipped_checkpoint
+
+_REVISION = "refs/main"
+
+
+def adapter_directory(text: str) -> Path:
+    """Return the adapter a path or a name in the library stands for. Raise NotFoundError."""
+    path = Path(text).expanduser()
+    if path.exists():
+        return path
+    for directory in (models_directory() / text, shipped_checkpoint(text)):
+        if directory is not None and is_adapter(directory):
+            return directory
+    raise NotFoundError(f"no such adapter: {text}", hint="pass the directory that holds adapter_config.json")
+
+
+def base_of(adapter: Path) -> Path:
+    """Return the base model an adapter names, if it is on this machine. Raise NotFoundError with a hint.
+
+    Looked at are the path as it is written, the library, and the Hugging Face cache.
+    """
+    name = read_settings(adapter).base
+    if name is None:
+        raise NotFoundError(
+            f"{adapter} does not say which model it belongs to", hint="name the base with `--base DIRECTORY`"
+        )
+    found = find_base(name, adapter)
+    if found is None:
+        raise NotFoundError(
+            f"the base model of {adapter}, `{name}`, is not on this machine",
+            hint="download it and pass its directory with `--base DIRECTORY`",
+        )
+    return found
+
+
+def find_base(name: str, beside: Path) -> Path | None:
+    """Return the directory of the checkpoint called `name`: a path, in the library, or in the hub's cache."""
+    places = (*_paths(name, beside), *_in_library(name), *_in_hub_cache(name))
+    return next((place for place in places if (place / "config.json").is_file()), None)
+
+
+def _paths(name: str, beside: Path) -> Iterator[Path]:
+    yield Path(name).expanduser()
+    yield beside / name
+
+
+def _in_library(name: str) -> Iterator[Path]:
+    found = library_checkpoint(name.replace("\\", "/").rstrip("/").rpartition("/")[2])
+    if found:
+        yield found
+
+
+def _in_hub_cache(name: str) -> Iterator[Path]:
+    """Yield the snapshots of a hub repository, the one `main` points to first."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface").expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    repository = cache / f"models--{name.replace('/', '--')}"
+    snapshots = repository / "snapshots"
+    if "/" not in name or not snapshots.is_dir():
+        return
+    reference = repository / _REVISION
+    if reference.is_file():
+        yield snapshots / reference.read_text(encoding="ascii", errors="replace").strip()
+    yield from sorted(snapshots.iterdir())

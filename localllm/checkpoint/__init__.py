@@ -1,0 +1,30 @@
+"""A Hugging Face checkpoint on disk: validated JSON, lazy tensors, safetensors files."""
+
+from localllm.checkpoint.directory import (
+    WEIGHTS_INDEX,
+    Checkpoint,
+    architecture_of,
+    is_checkpoint,
+    open_checkpoint,
+    read_config,
+    read_json,
+)
+from localllm.checkpoint.safetensors_file import native_bytes, read_safetensors, write_safetensors
+from localllm.checkpoint.tensor import DTYPE_BYTES, DerivedTensor, StoredTensor, Tensor
+
+__all__ = [
+    "DTYPE_BYTES",
+    "WEIGHTS_INDEX",
+    "Checkpoint",
+    "DerivedTensor",
+    "StoredTensor",
+    "Tensor",
+    "architecture_of",
+    "is_checkpoint",
+    "native_bytes",
+    "open_checkpoint",
+    "read_config",
+    "read_json",
+    "read_safetensors",
+    "write_safetensors",
+]

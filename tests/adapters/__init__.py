@@ -1,0 +1,1 @@
+"""Adapters: reading, merging and converting them."""
