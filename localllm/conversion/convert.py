@@ -8,7 +8,6 @@ from pathlib import Path
 from localllm.assembly import Recipe, assemble
 from localllm.checkpoint import Checkpoint, open_checkpoint
 from localllm.conversion.config import ModelConfig, normalise
-from localllm.conversion.encode import encode_tensor
 from localllm.conversion.families import family_of
 from localllm.conversion.family import Family
 from localllm.conversion.keys import encode_keys
@@ -19,10 +18,11 @@ from localllm.conversion.special_tokens import chat_template_metadata, special_t
 from localllm.conversion.tokens import Vocabulary
 from localllm.conversion.verify import verify_header, verify_tokenization
 from localllm.conversion.vocabulary import build_vocabulary
+from localllm.conversion.writing import data_bytes, write_model
 from localllm.errors import TokenizerError, UsageError
-from localllm.events import Advanced, Emit, Finished, Notice, Started, ignore
+from localllm.events import Emit, Notice, ignore
 from localllm.gguf_file.format import TensorType
-from localllm.gguf_file.writer import GGUFWriter, Metadata, layout
+from localllm.gguf_file.writer import Metadata
 from localllm.publication import publishing, require_space, translated_errors
 
 
@@ -69,11 +69,10 @@ def convert(
         raise UsageError(f"{output} is a directory", hint="give the file a name, for example model.gguf")
     checkpoint = assemble(source if isinstance(source, Recipe) else Recipe(source), emit)
     work = _prepare(checkpoint, out_type, name, pre, emit)
-    total = sum(tensor.size_bytes for tensor in layout(t.entry for t in work.plan.tensors))
     with translated_errors(output):
-        require_space(output, total)
+        require_space(output, data_bytes(work.plan))
     with publishing(output) as part:
-        size = _write(work, part, total, emit)
+        size = write_model(part, work.plan, work.metadata, work.config, emit)
         verify_header(part, output.name)
         _check_tokenization(part, work, forced=pre is not None, emit=emit)
     return ConversionResult(
@@ -150,17 +149,3 @@ def _metadata(
         **special_token_metadata(checkpoint, vocabulary, adds_space=family.adds_space),
         **template,
     }
-
-
-def _write(work: _Conversion, part: Path, total: int, emit: Emit) -> int:
-    emit(Started("convert", total, "bytes"))
-    done = 0
-    with part.open("wb") as file:
-        writer = GGUFWriter(file, work.metadata, (tensor.entry for tensor in work.plan.tensors))
-        for planned, info in zip(work.plan.tensors, writer.tensors, strict=True):
-            writer.write_tensor(planned.entry.name, encode_tensor(planned, work.config))
-            done += info.size_bytes
-            emit(Advanced("convert", done, planned.entry.name))
-        writer.finish()
-    emit(Finished("convert"))
-    return writer.total_bytes
