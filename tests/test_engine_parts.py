@@ -1,4 +1,4 @@
-"""Stop texts, chat templates and sampling options, without a model."""
+"""Stop texts and sampling options, without a model."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 
 from localllm.engine.options import SamplingOptions
 from localllm.engine.stopping import StopFilter
-from localllm.engine.template import ChatTemplate, plain_prompt
-from localllm.errors import GenerationError, UsageError
-
-HELLO = [{"role": "user", "content": "Hello"}]
+from localllm.errors import UsageError
 
 
 def filtered(pieces: list[str], stops: list[str]) -> tuple[str, bool]:
@@ -52,47 +49,6 @@ def test_the_pieces_do_not_matter(text: str, stops: list[str], cuts: list[int]) 
     assert stopped == any(stop in text for stop in stops)
     assert text.startswith(shown)
     assert not any(stop in shown for stop in stops)
-
-
-def test_a_template_gets_the_messages_and_special_tokens() -> None:
-    source = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}"
-    assert ChatTemplate(source, bos="<s>", eos="</s>").render(HELLO) == "<s>[user]Hello</s>"
-
-
-def test_a_broken_template_is_an_error() -> None:
-    with pytest.raises(GenerationError, match="chat template is broken"):
-        ChatTemplate("{% if %}", bos="", eos="")
-
-
-def test_a_template_may_reject_a_conversation() -> None:
-    template = ChatTemplate("{{ raise_exception('no system messages') }}", bos="", eos="")
-    with pytest.raises(GenerationError, match="rejects the conversation: no system messages"):
-        template.render(HELLO)
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-        "{{ messages.append(1) }}",
-    ],
-)
-def test_a_hostile_template_is_stopped(source: str) -> None:
-    with pytest.raises(GenerationError, match=r"did not finish|rejects"):
-        ChatTemplate(source, bos="", eos="").render(HELLO)
-
-
-def test_a_template_cannot_change_the_messages() -> None:
-    messages = [dict(message) for message in HELLO]
-    source = "{% for m in messages %}{% set _ = m.update({'content': 'x'}) %}{% endfor %}"
-    with pytest.raises(GenerationError, match="rejects"):
-        ChatTemplate(source, bos="", eos="").render(messages)
-    assert messages == HELLO
-
-
-def test_without_a_template_the_last_message_is_continued() -> None:
-    assert plain_prompt([{"role": "system", "content": "s"}, *HELLO]) == "Hello"
 
 
 @pytest.mark.parametrize(

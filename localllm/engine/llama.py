@@ -24,7 +24,7 @@ from localllm.engine.options import (
     SamplingOptions,
 )
 from localllm.engine.stopping import StopFilter
-from localllm.engine.template import ChatTemplate, plain_prompt
+from localllm.chat_template import ChatTemplate, plain_prompt
 from localllm.errors import GenerationError
 from localllm.gguf_file import GGUFHeader, read_header
 from localllm.gguf_file.format import Key
