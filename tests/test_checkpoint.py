@@ -57,6 +57,27 @@ def test_a_missing_shard(sharded: Path) -> None:
     assert error.hint
 
 
+def test_many_missing_shards_are_counted(sharded: Path) -> None:
+    for number in (1, 3):
+        (sharded / f"model-0000{number}-of-00003.safetensors").unlink()
+    assert "2 of 3 shards are missing" in failure(sharded).message
+
+
+def test_without_an_index_the_names_tell_what_is_missing(sharded: Path) -> None:
+    (sharded / "model.safetensors.index.json").unlink()
+    assert set(open_checkpoint(sharded).tensors) == set(tiny_tensors())
+    (sharded / "model-00003-of-00003.safetensors").unlink()
+    assert "model-00003-of-00003.safetensors is missing" in failure(sharded).message
+
+
+def test_a_pointer_instead_of_weights(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    (write_tiny_llama(tmp_path) / "model.safetensors").write_text(pointer)
+    error = failure(tmp_path)
+    assert "is a Git LFS pointer" in error.message
+    assert "git lfs pull" in str(error.hint)
+
+
 def test_a_truncated_shard(sharded: Path) -> None:
     path = sharded / "model-00001-of-00003.safetensors"
     path.write_bytes(path.read_bytes()[:-100])

@@ -1,16 +1,17 @@
 """A Hugging Face checkpoint on disk: validated JSON, lazy tensors, safetensors files."""
 
 from localllm.checkpoint.directory import (
-    WEIGHTS_INDEX,
     Checkpoint,
     architecture_of,
     is_checkpoint,
     open_checkpoint,
+    open_without_weights,
     read_config,
-    read_json,
 )
+from localllm.checkpoint.json_file import read_json
 from localllm.checkpoint.safetensors_file import native_bytes, read_safetensors, write_safetensors
 from localllm.checkpoint.tensor import DTYPE_BYTES, DerivedTensor, StoredTensor, Tensor
+from localllm.checkpoint.weights import WEIGHTS_INDEX, open_weights
 
 __all__ = [
     "DTYPE_BYTES",
@@ -23,6 +24,8 @@ __all__ = [
     "is_checkpoint",
     "native_bytes",
     "open_checkpoint",
+    "open_weights",
+    "open_without_weights",
     "read_config",
     "read_json",
     "read_safetensors",

@@ -1,23 +1,20 @@
 """A Hugging Face checkpoint directory: its configuration, tokenizer files and lazy tensors.
 
-Headers are validated by the `safetensors` package before a byte of weights is used. Pickled weights
-are recognised and refused, never opened; `auto_map` and other remote code is never looked at.
+Custom code that config.json names (`auto_map`) is never looked at.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from localllm.checkpoint.safetensors_file import read_safetensors
-from localllm.checkpoint.tensor import StoredTensor, Tensor
+from localllm.checkpoint.json_file import read_json
+from localllm.checkpoint.tensor import Tensor
+from localllm.checkpoint.weights import open_weights
 from localllm.errors import CheckpointError, NotFoundError, UnsupportedModelError
 
-WEIGHTS_INDEX = "model.safetensors.index.json"
-MAX_JSON_BYTES = 256 * 1024 * 1024
 TOKENIZER_FILES = (
     "added_tokens.json",
     "chat_template.jinja",
@@ -29,7 +26,6 @@ TOKENIZER_FILES = (
     "tokenizer_config.json",
     "vocab.json",
 )
-_PICKLED_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Checkpoint:
 
     `config` is config.json as written; `tensors` maps names to lazy tensors in file order (shards
     sorted by name, tensors sorted by name within a shard). `overlays` are directories whose tokenizer
-    files come before the checkpoint's own, the last one first.
+    files come before the checkpoint's own, the last one first; those of `fallback` fill the gaps.
     """
 
     directory: Path
@@ -47,6 +43,7 @@ class Checkpoint:
     generation_config: Mapping[str, Any] = field(default_factory=dict)
     tokenizer_config: Mapping[str, Any] = field(default_factory=dict)
     overlays: tuple[Path, ...] = ()
+    fallback: Path | None = None
 
     @property
     def architecture(self) -> str:
@@ -55,14 +52,21 @@ class Checkpoint:
 
     def file(self, name: str) -> Path | None:
         """Return the path of a file in the directory, or None when it is not there."""
-        places = (*reversed(self.overlays), self.directory) if name in TOKENIZER_FILES else (self.directory,)
+        places: tuple[Path, ...] = (self.directory,)
+        if name in TOKENIZER_FILES:
+            places = (*reversed(self.overlays), *places, *((self.fallback,) if self.fallback else ()))
         return next((place / name for place in places if (place / name).is_file()), None)
 
     def with_files_of(self, directory: Path) -> Checkpoint:
         """Return the checkpoint with the tokenizer files of `directory` before its own."""
         overlays = (*self.overlays, directory)
-        tokenizer_config = _optional_object(directory / "tokenizer_config.json") or self.tokenizer_config
+        tokenizer_config = _tokenizer_config(directory) or self.tokenizer_config
         return replace(self, overlays=overlays, tokenizer_config=tokenizer_config)
+
+    def completed_from(self, directory: Path) -> Checkpoint:
+        """Return the checkpoint with the tokenizer files it lacks taken from `directory`."""
+        tokenizer_config = self.tokenizer_config or _tokenizer_config(directory)
+        return replace(self, fallback=directory, tokenizer_config=tokenizer_config)
 
     def json(self, name: str) -> Any:
         """Return the content of a JSON file in the directory, or None when it is not there."""
@@ -91,6 +95,14 @@ def open_checkpoint(directory: Path) -> Checkpoint:
 
     Raise NotFoundError, CheckpointError or UnsupportedModelError with a hint.
     """
+    return replace(open_without_weights(directory), tensors=open_weights(directory))
+
+
+def open_without_weights(directory: Path) -> Checkpoint:
+    """Read a checkpoint directory as if it had no weights: configuration and tokenizer files.
+
+    Raise NotFoundError, CheckpointError or UnsupportedModelError with a hint.
+    """
     if not directory.exists():
         raise NotFoundError(
             f"no such directory: {directory}",
@@ -101,13 +113,12 @@ def open_checkpoint(directory: Path) -> Checkpoint:
             f"{directory} is a file, not a checkpoint directory",
             hint="pass the directory that holds config.json and model.safetensors",
         )
-    config = read_config(directory)
     return Checkpoint(
         directory=directory,
-        config=config,
-        tensors=_open_weights(directory),
+        config=read_config(directory),
+        tensors={},
         generation_config=_optional_object(directory / "generation_config.json"),
-        tokenizer_config=_optional_object(directory / "tokenizer_config.json"),
+        tokenizer_config=_tokenizer_config(directory),
     )
 
 
@@ -118,7 +129,7 @@ def read_config(directory: Path) -> dict[str, Any]:
         if (directory / "adapter_config.json").is_file():
             raise UnsupportedModelError(
                 f"{directory} is a LoRA adapter, not a model",
-                hint="merge it into its base model first, then convert the merged directory",
+                hint="name its base, too: `localllm convert ADAPTER --base BASE`",
             )
         raise CheckpointError(
             f"{directory} has no config.json", hint="is it a Hugging Face checkpoint directory?"
@@ -129,8 +140,21 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
+def _tokenizer_config(directory: Path) -> dict[str, Any]:
+    """Read tokenizer_config.json, which may be missing but not damaged: the chat template may be in it."""
+    path = directory / "tokenizer_config.json"
+    if not path.is_file():
+        return {}
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise CheckpointError(
+            f"{path} does not hold a JSON object", hint="copy the base model's, or save the tokenizer again"
+        )
+    return value
+
+
 def _optional_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object that may be missing; damaged side files count as missing, config.json does not."""
+    """Read a JSON object that may be missing; a damaged one counts as missing."""
     if not path.is_file():
         return {}
     try:
@@ -138,70 +162,3 @@ def _optional_object(path: Path) -> dict[str, Any]:
     except CheckpointError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file. Raise CheckpointError when it is huge or not JSON."""
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise CheckpointError(f"{path} is larger than {MAX_JSON_BYTES} bytes")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "too deeply nested"
-        raise CheckpointError(f"{path} is not valid JSON: {reason}") from None
-
-
-def _open_weights(directory: Path) -> dict[str, StoredTensor]:
-    index = directory / WEIGHTS_INDEX
-    expected: dict[str, str] | None = None
-    if index.is_file():
-        expected = _weight_map(index)
-        shards = [directory / name for name in sorted(set(expected.values()))]
-    else:
-        shards = sorted(directory.glob("model*.safetensors"))
-        if not shards:
-            raise _no_weights(directory)
-    tensors: dict[str, StoredTensor] = {}
-    for shard in shards:
-        for tensor in read_safetensors(shard):
-            if tensor.name in tensors:
-                raise CheckpointError(
-                    f"tensor `{tensor.name}` is in {tensors[tensor.name].path.name} and in {shard.name}",
-                    hint="remove the stray weight file from the directory",
-                )
-            tensors[tensor.name] = tensor
-    if expected is not None:
-        _check_index(index, expected, tensors)
-    return tensors
-
-
-def _weight_map(index: Path) -> dict[str, str]:
-    content = read_json(index)
-    weight_map = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{index} has no weight_map")
-    for name in weight_map.values():
-        if not isinstance(name, str) or Path(name).name != name or "\\" in name or name.startswith("."):
-            raise CheckpointError(f"{index} names a file outside its directory: {name!r}")
-    return weight_map
-
-
-def _check_index(index: Path, expected: dict[str, str], found: Mapping[str, Tensor]) -> None:
-    missing = sorted(set(expected) - set(found))
-    extra = sorted(set(found) - set(expected))
-    if missing:
-        raise CheckpointError(f"{index.name} lists `{missing[0]}`, but no shard holds it")
-    if extra:
-        raise CheckpointError(f"`{extra[0]}` is in a shard, but not in {index.name}")
-
-
-def _no_weights(directory: Path) -> CheckpointError:
-    pickled = sorted(path.name for path in directory.iterdir() if path.suffix in _PICKLED_SUFFIXES)
-    if pickled:
-        return UnsupportedModelError(
-            f"{directory} holds only pickled weights ({pickled[0]}), which can run code when opened",
-            hint="save the model again with `save_pretrained(..., safe_serialization=True)`",
-        )
-    return CheckpointError(
-        f"{directory} has no model*.safetensors", hint="the weights must be saved as safetensors"
-    )
