@@ -17,6 +17,7 @@ import numpy as np
 
 from tests.conversion import tiny_tokenizer
 from tests.conversion.tiny_llama import (
+    LLAMA3_ROPE,
     ROWS,
     TEMPLATE,
     Tensors,
@@ -59,6 +60,7 @@ class TinyFamily:
     dtype: str = "F32"
     sentencepiece: bool = False
     adds_space: bool = True
+    tokenizer_class: str = "PreTrainedTokenizerFast"
     norm_offset: float = 1.0
     is_bare: bool = False  # `config` is all there is
     reference_fails: bool = False  # the reference converter refuses it: no parity, but logits
@@ -81,6 +83,14 @@ class TinyFamily:
 _gemma = partial(TinyFamily, dtype="BF16", sentencepiece=True, adds_space=False, norm_offset=0.0)
 
 FAMILIES: dict[str, TinyFamily] = {
+    "llama-2": TinyFamily("LlamaForCausalLM", "llama", dtype="F16", sentencepiece=True),
+    "llama-3.1": TinyFamily(
+        "LlamaForCausalLM",
+        "llama",
+        {**_WIDE_HEADS, "rope_scaling": LLAMA3_ROPE, "attention_bias": True, "tie_word_embeddings": True},
+        dtype="BF16",
+    ),
+    "mistral-nemo": TinyFamily("MistralForCausalLM", "mistral", _WIDE_HEADS, dtype="BF16"),
     "mixtral": TinyFamily(
         "MixtralForCausalLM", "mixtral", {**_WIDE_HEADS, "num_local_experts": 4, "num_experts_per_tok": 2}
     ),
@@ -139,6 +149,20 @@ FAMILIES: dict[str, TinyFamily] = {
         {"original_max_position_embeddings": 256, "rope_scaling": _LONG_ROPE, "sliding_window": 64},
         sentencepiece=True,
     ),
+    "phi4-mini": TinyFamily(
+        "Phi3ForCausalLM",
+        "phi3",
+        {
+            "partial_rotary_factor": 0.75,
+            "original_max_position_embeddings": 256,
+            "rope_scaling": {
+                name: _LONG_ROPE[name][:6] if name != "type" else "longrope" for name in _LONG_ROPE
+            },
+            "tie_word_embeddings": True,
+        },
+        dtype="BF16",
+        tokenizer_class="GPT2Tokenizer",  # tells the reference that it is no SentencePiece
+    ),
     "olmo2": TinyFamily("Olmo2ForCausalLM", "olmo2", {"tie_word_embeddings": True}),
     "stablelm": TinyFamily(
         "StableLmForCausalLM",
@@ -193,7 +217,7 @@ def write_tiny_family(directory: Path, name: str) -> Path:
         write_json(directory / "tokenizer.json", tiny_tokenizer.tiny_tokenizer())
         bos, eos = tiny_tokenizer.SPECIALS
         tokens = {"bos_token": bos, "eos_token": eos}
-        settings = {"tokenizer_class": "PreTrainedTokenizerFast", **tokens}
+        settings = {"tokenizer_class": family.tokenizer_class, **tokens}
         write_json(directory / "tokenizer_config.json", settings)
     write_weights(directory, _weights(name), TinyLlama(family.dtype))
     return directory
