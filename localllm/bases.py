@@ -8,7 +8,10 @@ from pathlib import Path
 
 from localllm.adapters import is_adapter
 from localllm.adapters.settings import read_settings
-from localllm.errors import NotFoundError
+from localllm.checkpoint import open_checkpoint
+from localllm.dequantization import dequantized
+from localllm.dequantization.unquantized_base import unquantized_base
+from localllm.errors import NotFoundError, UnsupportedModelError
 from localllm.store import library_checkpoint, models_directory, shipped_checkpoint
 
 _REVISION = "refs/main"
@@ -42,6 +45,35 @@ def base_of(adapter: Path) -> Path:
             hint="download it and pass its directory with `--base DIRECTORY`",
         )
     return found
+
+
+def sixteen_bit_original(directory: Path) -> Path:
+    """Return the 16-bit model a quantized checkpoint was made from; one not quantized is its own original.
+
+    Raise NotFoundError when that is not on this machine.
+    """
+    checkpoint = open_checkpoint(directory)
+    if not is_quantized(directory):
+        return directory
+    name = unquantized_base(checkpoint)
+    found = find_base(name, directory) if name else None
+    if found is None:
+        original = (
+            f"the 16-bit original of {directory}, `{name}`," if name else f"the original of {directory}"
+        )
+        raise NotFoundError(
+            f"{original} is not on this machine", hint="download it and name it as the base instead"
+        )
+    return found
+
+
+def is_quantized(directory: Path) -> bool:
+    """Tell whether the weights of a checkpoint directory are quantized, with whatever method."""
+    checkpoint = open_checkpoint(directory)
+    try:
+        return any(tensor.is_derived for tensor in dequantized(checkpoint).tensors.values())
+    except UnsupportedModelError:
+        return True
 
 
 def find_base(name: str, beside: Path) -> Path | None:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from numpy.typing import NDArray
 
-from localllm.assembly import Recipe, assemble
+from localllm.assembly import Recipe, open_base, with_adapters
 from localllm.checkpoint import WEIGHTS_INDEX, Checkpoint, Tensor, native_bytes, write_safetensors
 from localllm.checkpoint.directory import TOKENIZER_FILES
 from localllm.conversion.encode import encode_float32, require_finite
@@ -30,8 +30,12 @@ _CARD = """\
 ---
 {front_matter}---
 
-{adapters} merged into {base} by localllm{scale}. The weights were computed in float32 and rounded once.
+{adapters} merged into {base} by localllm{scale}. The weights were computed in float32 and rounded once.{note}
 """
+
+_ROUNDED = (
+    "\n\nBefore that the base's linear layers were rounded to NF4, as in the adapter's training (QLoRA)."
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ def merge(recipe: Recipe, *, output: Path, emit: Emit = ignore) -> MergeResult:
     UnsupportedModelError, UsageError or StorageError.
     """
     _require_new(output)
-    checkpoint = assemble(recipe, emit)
+    base = open_base(recipe, emit)
+    checkpoint = with_adapters(base, recipe, emit)
     shards = _shards(list(checkpoint.tensors.values()))
     total = sum(map(native_bytes, checkpoint.tensors.values()))
     with translated_errors(output):
@@ -67,7 +72,7 @@ def merge(recipe: Recipe, *, output: Path, emit: Emit = ignore) -> MergeResult:
     return MergeResult(
         path=output,
         tensors=len(tensors),
-        changed=sum(tensor.is_derived for tensor in tensors),
+        changed=sum(tensor is not base.tensors.get(tensor.name) for tensor in tensors),
         files=len(shards),
         parameters=sum(math.prod(tensor.shape) for tensor in tensors),
         size_bytes=total,
@@ -153,6 +158,7 @@ def _card(checkpoint: Checkpoint, recipe: Recipe) -> str:
         adapters=", ".join(path.resolve().name for path in recipe.adapters) or "Nothing",
         base=checkpoint.directory.resolve().name,
         scale=scale,
+        note=_ROUNDED if recipe.as_in_training else "",
     )
 
 

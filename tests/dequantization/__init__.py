@@ -1,0 +1,1 @@
+"""Dequantization: quantized checkpoints read exactly, refused and inconsistent ones."""
