@@ -5,14 +5,15 @@ quality without an error. The reference converter hashes the tokens of a sample 
 added token changes; here the regular expressions and steps of the tokenizer themselves are
 compared, so fine-tunes with added tokens are recognised. After a conversion the result is checked
 by tokenizing (see `verify`).
+
+Several names of llama.cpp split text alike. A structure gets the best known of them: StableLM 2 is
+`qwen2` here, Granite and StarCoder `smollm`, GPT-NeoX and OLMo `gpt-2`, Llama 4 `gpt-4o`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-
-from localllm.errors import TokenizerError
 
 Signature = tuple[tuple[str, str], ...]
 
@@ -35,55 +36,101 @@ _GPT4O = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_ENDINGS}"
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_DEEPSEEK3 = (
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+    r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
-# the steps of `pre_tokenizer`, as (type, argument)
-PRETOKENIZERS: dict[Signature, str] = {
-    (("Split", _LLAMA3), ("ByteLevel", "plain")): "llama-bpe",
-    (("Split", _QWEN2), ("ByteLevel", "plain")): "qwen2",
-    (("Split", _TEKKEN), ("ByteLevel", "plain")): "tekken",
-    (("Split", _QWEN35), ("ByteLevel", "plain")): "qwen35",
-    (("Split", _GPT4O), ("ByteLevel", "plain")): "gpt-4o",
-    (("ByteLevel", "regex"),): "gpt-2",
-    (("Digits", "individual"), ("ByteLevel", "regex")): "smollm",
+_BYTE_LEVEL: dict[str, Any] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+# how GPT2Tokenizer and Qwen2Tokenizer split text, as tokenizer.json spells it
+GPT2_STEPS: dict[str, Any] = _BYTE_LEVEL | {"use_regex": True}
+QWEN2_STEPS: dict[str, Any] = {
+    "type": "Sequence",
+    "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": _QWEN2}, "behavior": "Isolated", "invert": False},
+        _BYTE_LEVEL | {"use_regex": False},
+    ],
 }
 
+# the steps of `pre_tokenizer`, as (type, argument); the last is always ("ByteLevel", "")
+_SPLITS: dict[tuple[str, ...], str] = {
+    (_LLAMA3,): "llama-bpe",
+    (_QWEN2,): "qwen2",
+    (_TEKKEN,): "tekken",
+    (_QWEN35,): "qwen35",
+    (_GPT4O,): "gpt-4o",
+    (_GPT2,): "gpt-2",
+    (r"\p{N}", _GPT2): "smollm",
+    (r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", _DEEPSEEK3): "deepseek-v3",
+    (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"): "deepseek-coder",
+    (" ?[^(\\s|[.,!?…。，、।۔،])]+",): "bloom",
+}
+PRETOKENIZERS: dict[Signature, str] = {
+    (*(("Split", regex) for regex in splits), ("ByteLevel", "")): name for splits, name in _SPLITS.items()
+}
 
-def recognise(tokenizer: Mapping[str, Any]) -> str:
-    """Return llama.cpp's name for the pre-tokenizer of a parsed tokenizer.json.
+_LINE_ENDS = str.maketrans({"\r": r"\r", "\n": r"\n", "\t": r"\t"})  # a class may hold them spelled or bare
+_MAX_DEPTH = 16
 
-    Raise TokenizerError when it is none of the known ones.
-    """
-    found = signature(tokenizer.get("pre_tokenizer"))
-    name = PRETOKENIZERS.get(found)
-    if name is None:
-        steps = ", ".join(kind for kind, _ in found) or "none"
-        raise TokenizerError(
-            f"the pre-tokenizer of tokenizer.json is not known (steps: {steps})",
-            hint="if you know which of llama.cpp's it is, name it with `--pre NAME` (for example qwen2)",
-        )
+
+def recognise(tokenizer: Mapping[str, Any]) -> str | None:
+    """Return llama.cpp's name for the pre-tokenizer of a parsed tokenizer.json, None when it is unknown."""
+    name = PRETOKENIZERS.get(signature(tokenizer.get("pre_tokenizer")))
+    model = tokenizer.get("model")
     # the names differ in one thing: llama-bpe takes a word that is in the vocabulary without merging
-    if name == "llama-bpe" and not tokenizer.get("model", {}).get("ignore_merges"):
+    if name == "llama-bpe" and not (isinstance(model, Mapping) and model.get("ignore_merges")):
         return "dbrx"
     return name
 
 
+def describe_steps(tokenizer: Mapping[str, Any]) -> str:
+    """Name the steps of the pre-tokenizer of a parsed tokenizer.json."""
+    return ", ".join(kind for kind, _ in _steps(tokenizer.get("pre_tokenizer"))) or "none"
+
+
 def signature(pre_tokenizer: Any) -> Signature:
-    """Reduce a `pre_tokenizer` entry to the steps that decide how text is split."""
-    if not isinstance(pre_tokenizer, Mapping):
+    """Reduce a `pre_tokenizer` entry to the steps that decide how text is split, spelled in one way."""
+    return tuple(part for step in _steps(pre_tokenizer) for part in _canonical(*step))
+
+
+def _canonical(kind: str, argument: str) -> Signature:
+    """Spell as a Split what other steps do with a regular expression of their own."""
+    if (kind, argument) == ("ByteLevel", "regex"):
+        return ("Split", _GPT2), ("ByteLevel", "")
+    if kind == "Digits":
+        return (("Split", argument),)
+    return ((kind, argument),)
+
+
+def _steps(pre_tokenizer: Any, depth: int = 0) -> Signature:
+    if not isinstance(pre_tokenizer, Mapping) or depth > _MAX_DEPTH:
         return ()
     if pre_tokenizer.get("type") == "Sequence":
-        steps = pre_tokenizer.get("pretokenizers", [])
-        return tuple(step for item in steps for step in signature(item))
+        steps = pre_tokenizer.get("pretokenizers")
+        items = steps if isinstance(steps, list) else []
+        return tuple(step for item in items for step in _steps(item, depth + 1))
     return (_step(pre_tokenizer),)
 
 
 def _step(step: Mapping[str, Any]) -> tuple[str, str]:
-    kind = str(step.get("type"))
+    kind = str(step.get("type"))[:40]
     if kind == "Split":
-        pattern = step.get("pattern", {})
-        return kind, str(pattern.get("Regex", pattern.get("String")))
+        return kind, _split(step)
     if kind == "ByteLevel":
-        return kind, "regex" if step.get("use_regex", True) else "plain"
+        prefix = " with a space in front" if step.get("add_prefix_space") else ""
+        return kind, ("regex" if step.get("use_regex", True) else "") + prefix
     if kind == "Digits":
-        return kind, "individual" if step.get("individual_digits") else "runs"
+        return kind, r"\p{N}" if step.get("individual_digits") else r"\p{N}+"
     return kind, ""
+
+
+def _split(step: Mapping[str, Any]) -> str:
+    """Return the expression of a Split; how it cuts is added where it does not just keep all pieces."""
+    pattern = step.get("pattern")
+    pattern = pattern if isinstance(pattern, Mapping) else {}
+    expression = str(pattern.get("Regex", pattern.get("String", ""))).translate(_LINE_ENDS)
+    how = str(step.get("behavior")), bool(step.get("invert"))
+    kept = how[0] == "Isolated" or how == ("Removed", True)
+    literal = " (literal)" if "Regex" not in pattern else ""
+    return expression + literal + ("" if kept else f" {how}")

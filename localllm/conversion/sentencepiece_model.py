@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from localllm.checkpoint import Checkpoint
-from localllm.conversion.tokens import TokenType, Vocabulary, added_token
+from localllm.conversion.tokenizer_files import added_tokens_json, added_tokens_of_json
+from localllm.conversion.tokens import TokenType, Vocabulary, added_token, configured_tokens
 from localllm.errors import TokenizerError
 
 _SPACE_MARK = "\u2581"
@@ -30,11 +31,16 @@ def sentencepiece_vocabulary(checkpoint: Checkpoint, pieces: Any, rows: int) -> 
         vocabulary.adds_space = False
     for index in range(min(pieces.vocab_size(), rows)):
         vocabulary.set(index, pieces.id_to_piece(index), _type(pieces, index), pieces.get_score(index))
-    for text, index in (checkpoint.json("added_tokens.json") or {}).items():
-        vocabulary.set(index, text, TokenType.USER_DEFINED, _ADDED_SCORE)
-    for key, entry in checkpoint.tokenizer_config.get("added_tokens_decoder", {}).items():
+    if rows > pieces.vocab_size():  # some of them may be named in tokenizer.json alone
+        for entry in added_tokens_of_json(checkpoint):
+            if entry["id"] >= pieces.vocab_size():
+                text, kind = added_token(entry)
+                vocabulary.add(entry["id"], text, kind, _ADDED_SCORE)
+    for text, index in added_tokens_json(checkpoint).items():
+        vocabulary.add(index, text, TokenType.USER_DEFINED, _ADDED_SCORE)
+    for index, entry in configured_tokens(checkpoint.tokenizer_config).items():
         text, kind = added_token(entry)
-        vocabulary.set(int(key), text, kind, _ADDED_SCORE)
+        vocabulary.add(index, text, kind, _ADDED_SCORE)
     return vocabulary
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import count
 from typing import Any
 
+from localllm.conversion.pretokenizer_names import ADDS_BOS
 from localllm.errors import TokenizerError
 from localllm.gguf_file.format import Key, ValueType
-from localllm.gguf_file.writer import TypedValue, array, string
+from localllm.gguf_file.writer import TypedValue, array, boolean, string
 
 _SPACE_MARK = "\u2581"
+_ADD_BOS = "tokenizer.ggml.add_bos_token"
 _UNUSED_SCORE = -10000.0
-_SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _SPECIAL_LOOKING = ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+COPY_AGAIN = "copy the tokenizer files of the base model into the directory again"
 
 
 class TokenType(IntEnum):
@@ -33,7 +40,8 @@ class Vocabulary:
     """Tokens by id, with what llama.cpp needs to use them; `merges` for BPE, `scores` for SentencePiece.
 
     `source` is the file it was built from. `adds_space` tells whether the tokenizer puts a space in
-    front of every text; None where llama.cpp's default for the kind of vocabulary is right.
+    front of every text; None where llama.cpp's default for the kind of vocabulary is right. `beyond` holds
+    added tokens whose ids have no row; `dropped` the texts of those that were left out for it.
     """
 
     source: str
@@ -45,33 +53,57 @@ class Vocabulary:
     merges: list[str] | None = None
     adds_space: bool | None = None
     ids: dict[str, int] = field(default_factory=dict)
+    beyond: dict[int, str] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
 
     @classmethod
     def unused(cls, source: str, model: str, pre: str, rows: int, *, scored: bool = False) -> Vocabulary:
         """Return a vocabulary of `rows` unused tokens, to be filled."""
-        tokens, types = [f"[PAD{index}]" for index in range(rows)], [int(TokenType.UNUSED)] * rows
+        tokens, types = [_filler(index) for index in range(rows)], [int(TokenType.UNUSED)] * rows
         return cls(source, model, pre, tokens, types, [_UNUSED_SCORE] * rows if scored else None)
 
     def set(self, index: int, text: str, kind: int, score: float | None = None) -> None:
         """Define a token. Raise TokenizerError when it has no row in the embedding."""
         if not 0 <= index < len(self.tokens):
-            raise TokenizerError(
-                f"token {text!r} has id {index}, but the embedding has only {len(self.tokens)} rows",
-                hint="the tokenizer belongs to another model, or the embedding was not resized for training",
-            )
+            raise no_row(text, index, len(self.tokens))
         self.tokens[index] = text
         self.types[index] = int(kind)
         if self.scores is not None and score is not None:
             self.scores[index] = score
 
+    def add(self, index: int, text: str, kind: int, score: float | None = None) -> None:
+        """Define an added token; without a row for it, note it in `beyond`."""
+        if index >= len(self.tokens):
+            self.beyond[index] = text
+        else:
+            self.set(index, text, kind, score)
+
+    def rename_fillers(self) -> None:
+        """Give the unused rows texts that no token has."""
+        fillers = {
+            index
+            for index, text in enumerate(self.tokens)
+            if text == _filler(index) and self.types[index] == TokenType.UNUSED
+        }
+        taken = {text for index, text in enumerate(self.tokens) if index not in fillers}
+        for index in fillers:
+            if self.tokens[index] in taken:
+                names = (f"[PAD{index}_{number}]" for number in count(1))
+                self.tokens[index] = next(name for name in names if name not in taken)
+
     def metadata(self) -> dict[str, TypedValue]:
-        """Return the tokenizer keys, special tokens excepted."""
-        values = {
+        """Return the tokenizer keys, special tokens excepted.
+
+        Some pre-tokenizers make llama.cpp add BOS by default, which is for those keys to say.
+        """
+        values: dict[str, TypedValue] = {
             Key.TOKENIZER_MODEL: string(self.model),
             Key.TOKENIZER_PRE: string(self.pre),
             Key.TOKENS: array(ValueType.STRING, self.tokens),
             Key.TOKEN_TYPES: array(ValueType.INT32, self.types),
         }
+        if self.pre in ADDS_BOS:
+            values[_ADD_BOS] = boolean(False)
         if self.scores is not None:
             values[Key.SCORES] = array(ValueType.FLOAT32, self.scores)
         if self.merges is not None:
@@ -89,25 +121,69 @@ def looks_special(text: str) -> bool:
     )
 
 
+def no_row(text: str, index: int, rows: int) -> TokenizerError:
+    """Return the error of a token that has no row in the embedding."""
+    return TokenizerError(
+        f"token {text[:40]!r} has id {index}, but the embedding has only {rows} rows",
+        hint="the tokenizer belongs to another model, or the embedding was not resized for training",
+    )
+
+
 def added_token(entry: Mapping[str, Any]) -> tuple[str, TokenType]:
     """Return text and type of an entry of `added_tokens` or `added_tokens_decoder`."""
-    text = str(entry["content"])
+    text: str = entry["content"]
     if entry.get("special") or looks_special(text):
         return text, TokenType.CONTROL
     return text.replace(_SPACE_MARK, " "), TokenType.USER_DEFINED
 
 
 def added_tokens(content: Mapping[str, Any], config: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
-    """Collect added tokens by id; tokenizer.json wins over tokenizer_config.json."""
-    tokens = {int(key): entry for key, entry in config.get("added_tokens_decoder", {}).items()}
-    tokens.update({int(entry["id"]): entry for entry in content.get("added_tokens", [])})
+    """Collect added tokens by id; tokenizer.json (`content`, checked) wins over tokenizer_config.json."""
+    return {
+        **configured_tokens(config),
+        **{entry["id"]: entry for entry in content.get("added_tokens") or ()},
+    }
+
+
+def configured_tokens(config: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """Return `added_tokens_decoder` of tokenizer_config.json by id. Raise TokenizerError when malformed."""
+    entries = config.get("added_tokens_decoder") or {}
+    if not isinstance(entries, Mapping):
+        raise TokenizerError(
+            "`added_tokens_decoder` of tokenizer_config.json is not an object", hint=COPY_AGAIN
+        )
+    tokens: dict[int, Mapping[str, Any]] = {}
+    for key, entry in entries.items():
+        if not _INTEGER.fullmatch(key) or not isinstance(entry, Mapping) or not is_text(entry.get("content")):
+            raise TokenizerError(
+                f"tokenizer_config.json has a malformed added token {key[:20]!r}", hint=COPY_AGAIN
+            )
+        tokens[int(key)] = entry
     return tokens
 
 
 def named_specials(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield what tokenizer_config.json names as special: transformers makes those special, added or not."""
-    entries = [config.get(f"{kind}_token") for kind in _SPECIAL_KINDS]
-    for entry in (*entries, *(config.get("additional_special_tokens") or ())):
-        text = entry.get("content") if isinstance(entry, Mapping) else entry
-        if isinstance(text, str):
-            yield text
+    for kind in SPECIAL_KINDS:
+        yield from _texts(config.get(f"{kind}_token"))
+    for key in ("additional_special_tokens", "extra_special_tokens"):
+        named = config.get(key)
+        for entry in (
+            named.values() if isinstance(named, Mapping) else named if isinstance(named, list) else ()
+        ):
+            yield from _texts(entry)
+
+
+def is_text(value: Any) -> bool:
+    """Tell whether `value` is a text that can be written as UTF-8: JSON can spell half a character."""
+    return isinstance(value, str) and not _SURROGATE.search(value)
+
+
+def _texts(entry: Any) -> Iterator[str]:
+    text = entry.get("content") if isinstance(entry, Mapping) else entry
+    if isinstance(text, str):
+        yield text
+
+
+def _filler(index: int) -> str:
+    return f"[PAD{index}]"

@@ -1,39 +1,28 @@
-"""Checks a finished conversion: the header, and the vocabulary in llama.cpp against the source tokenizer."""
+"""Checks a conversion: the header, and the vocabulary in llama.cpp against the source tokenizer.
+
+A few hundred lines of text must give the same tokens, and added tokens must be found in text; see
+`source_tokenizer` for the few things that are left out of the comparison.
+"""
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 from localllm.checkpoint import Checkpoint
-from localllm.conversion.sentencepiece_model import open_sentencepiece
+from localllm.conversion.pretokenizer_names import LACK_MARKS
+from localllm.conversion.source_tokenizer import open_source
+from localllm.conversion.tokenizer_files import read_tokenizer
+from localllm.conversion.tokenizer_json import unreachable_tokens
 from localllm.errors import TokenizerError
 from localllm.gguf_file import read_header
+from localllm.gguf_file.format import Key
 from localllm.gguf_file.preflight import require_loadable
 from localllm.native.vocabulary import tokenize_with_file
 
-# Written to tell pre-tokenizers apart: contractions, digits, spaces, scripts, emoji, code, punctuation.
-SAMPLES = (
-    "Hello world! It's a test; they'RE here, we'Ve gone, I'D say.",
-    "1 22 333 4444 55555 3.14159 1,000,000 2026-10-01 0x1F",
-    "tabs\tand  double   spaces    and trailing   ",
-    "line one\nline two\n\nline four\r\nwindows\n\n\n",
-    "def f(x):\n    return x ** 2  # square\n\tif x != 3: pass",
-    "Ünïcödé naïve façade Straße ÅÄÖ",
-    "Привет, как дела? Ещё раз.",
-    "你好，世界。今天天气很好！",
-    "こんにちは世界、テスト中です",
-    "안녕하세요 세계",
-    "مرحبا بالعالم",
-    "emoji 🚀 👩‍👩‍👧 🦙🦙 ✅ done",
-    "!!! ??? ... --- === /// ''' \"\"\" ``` ###",
-    'https://example.org/a?b=c&d=e#f {"key": [1, 2, null]}',
-    "ALLCAPS CamelCase snake_case kebab-case x86_64 v2.0-rc1",
-    " leading space and 'quotes' (brackets) [more] {curly}",
-)
-_HINTS = {
-    "tokenizer.json": "name the pre-tokenizer with `--pre NAME` if you know it, or report this tokenizer",
-    "tokenizer.model": "llama.cpp runs SentencePiece models of type BPE only; is this one of another type?",
-}
+_TOKENIZER_MODEL = "tokenizer.model"
+_MARKS = "llama.cpp's `{}` cuts words at combining marks (Hindi, Thai …), which this tokenizer does not"
+_MERGES = "{} lacks merges; llama.cpp makes their tokens all the same, as SentencePiece would"
 
 
 def verify_header(path: Path, label: str) -> None:
@@ -41,41 +30,50 @@ def verify_header(path: Path, label: str) -> None:
     require_loadable(read_header(path), label)
 
 
-def verify_tokenization(path: Path, checkpoint: Checkpoint, source: str) -> None:
+def verify_tokenization(path: Path, checkpoint: Checkpoint, source: str) -> list[str]:
     """Compare how llama.cpp tokenizes with `path` and how the checkpoint's own tokenizer `source` does.
 
-    Raise TokenizerError with the first text that differs, ModelLoadError when the vocabulary is refused.
+    `source` is tokenizer.json, tokenizer.model or vocab.json. Return remarks about known shortcomings of
+    llama.cpp that were met and let pass. Raise TokenizerError with the first text that differs otherwise,
+    ModelLoadError when the vocabulary is refused.
     """
-    samples = _comparable(checkpoint, source)
-    expected = _source_tokens(checkpoint, source, samples)
-    actual = tokenize_with_file(path, samples)
-    for text, wanted, got in zip(samples, expected, actual, strict=True):
-        if wanted != got:
+    own = open_source(checkpoint, source)
+    found = tokenize_with_file(path, own.plain_texts, own.special_texts)
+    rows = zip(
+        (*own.plain_texts, *own.special_texts),
+        (*own.encode(own.plain_texts), *own.encode_special(own.special_texts)),
+        (*found.plain, *found.special),
+        strict=True,
+    )
+    # an id beyond the vocabulary is that of a token that was left out
+    different = [
+        (text, ids) for text, wanted, ids in rows if wanted != ids and max(wanted, default=0) < found.size
+    ]
+    return _let_pass(different, path, checkpoint, source) if different else []
+
+
+def _let_pass(
+    different: list[tuple[str, list[int]]], path: Path, checkpoint: Checkpoint, source: str
+) -> list[str]:
+    """Return remarks when all differences are known ones. Raise TokenizerError for another."""
+    pre = read_header(path).text(Key.TOKENIZER_PRE)
+    lost = set() if source == _TOKENIZER_MODEL else unreachable_tokens(read_tokenizer(checkpoint, source))
+    remarks: dict[str, None] = {}
+    for text, ids in different:
+        if pre in LACK_MARKS and any(unicodedata.category(character).startswith("M") for character in text):
+            remarks[_MARKS.format(pre)] = None
+        elif not lost.isdisjoint(ids):
+            remarks[_MERGES.format(source)] = None
+        else:
             raise TokenizerError(
-                f"llama.cpp would tokenize {text[:24]!r}… differently from this model's tokenizer",
-                hint=_HINTS[source],
+                f"llama.cpp would tokenize {text[:24]!r}{'…' * (len(text) > 24)} differently from this "
+                "model's tokenizer",
+                hint=_hint(source),
             )
+    return list(remarks)
 
 
-def _comparable(checkpoint: Checkpoint, source: str) -> list[str]:
-    """Return the samples, without those a Metaspace step treats otherwise than any llama.cpp vocabulary.
-
-    It puts a space in front of a text unless there is one; SentencePiece and llama.cpp always do.
-    """
-    content = checkpoint.json(source) if source == "tokenizer.json" else {}
-    has_metaspace = "Metaspace" in str(content.get("pre_tokenizer"))
-    return [text for text in SAMPLES if not (has_metaspace and text.startswith(" "))]
-
-
-def _source_tokens(checkpoint: Checkpoint, source: str, samples: list[str]) -> list[list[int]]:
-    if source == "tokenizer.model":
-        pieces = open_sentencepiece(checkpoint)
-        return [list(pieces.encode(text)) for text in samples]
-    from tokenizers import Tokenizer
-
-    path = checkpoint.file(source) or checkpoint.directory / source
-    try:
-        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except Exception as error:  # the tokenizers package raises plain Exception
-        raise TokenizerError(f"{path} cannot be read: {error}") from None
-    return [tokenizer.encode(text, add_special_tokens=False).ids for text in samples]
+def _hint(source: str) -> str:
+    if source == _TOKENIZER_MODEL:
+        return "llama.cpp runs SentencePiece models of type BPE only; is this one of another type?"
+    return "name the pre-tokenizer with `--pre NAME` if you know it, or report this tokenizer"

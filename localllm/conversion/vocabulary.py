@@ -1,43 +1,109 @@
 """A model's vocabulary as GGUF stores it, built from the tokenizer files of a checkpoint.
 
-The list always has exactly as many tokens as the embedding has rows: missing ids become unused `[PADn]`
-tokens, a token beyond the last row is an error. Texts are unique, because llama.cpp aborts otherwise.
+The list always has exactly as many tokens as the embedding has rows. Missing ids become unused `[PADn]`
+tokens. A token beyond the last row is an error, unless it was only added and nothing uses it: without a row
+it cannot have been trained, so it is left out. Texts are unique, because llama.cpp aborts otherwise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from localllm.checkpoint import Checkpoint
+from localllm.conversion.config import text_config
+from localllm.conversion.pretokenizer_names import require_known
 from localllm.conversion.sentencepiece_model import open_sentencepiece, sentencepiece_vocabulary
+from localllm.conversion.special_tokens import chat_template_metadata
+from localllm.conversion.tokenizer_files import tokenizer_source
 from localllm.conversion.tokenizer_json import json_vocabulary
-from localllm.conversion.tokens import Vocabulary
+from localllm.conversion.tokens import Vocabulary, named_specials, no_row
 from localllm.errors import TokenizerError
+from localllm.events import Emit, ignore
 
 
-def build_vocabulary(checkpoint: Checkpoint, rows: int, pre: str | None = None) -> Vocabulary:
+def build_vocabulary(
+    checkpoint: Checkpoint, rows: int, pre: str | None = None, emit: Emit = ignore
+) -> Vocabulary:
     """Build the vocabulary for an embedding of `rows` rows.
 
-    `pre` overrides the pre-tokenizer. Raise TokenizerError when there are no tokenizer files, a
-    token has no row, or the pre-tokenizer is unknown.
+    `pre` overrides the pre-tokenizer. `Vocabulary.dropped` names added tokens that were left out. Raise
+    UsageError when llama.cpp knows no such `pre`, TokenizerError when there are no tokenizer files, they are
+    damaged, a token in use has no row, or the pre-tokenizer is unknown; to find those that tokenize alike
+    takes a few seconds, of which `emit` hears.
     """
+    if pre is not None:
+        require_known(pre)
     pieces = open_sentencepiece(checkpoint) if checkpoint.file("tokenizer.model") else None
-    has_json = checkpoint.file("tokenizer.json") is not None
-    if pieces is not None and (pieces.vocab_size() <= rows or not has_json):
+    source = tokenizer_source(checkpoint)
+    if pieces is not None and (pieces.vocab_size() <= rows or source is None):
         vocabulary = sentencepiece_vocabulary(checkpoint, pieces, rows)
-    elif has_json:  # also when tokenizer.model belongs to a larger vocabulary
-        vocabulary = json_vocabulary(checkpoint, rows, pre)
+    elif source is not None:  # also when tokenizer.model belongs to a larger vocabulary
+        vocabulary = json_vocabulary(checkpoint, source, rows, pre, emit)
     else:
         raise TokenizerError(
             f"{checkpoint.directory} has neither tokenizer.json nor tokenizer.model",
             hint="copy the tokenizer files of the base model into the directory",
         )
+    _drop_unused(vocabulary, checkpoint)
+    vocabulary.rename_fillers()
+    _require_bytes(vocabulary)
     _require_unique(vocabulary)
     vocabulary.ids = {text: index for index, text in enumerate(vocabulary.tokens)}
     return vocabulary
 
 
+def _drop_unused(vocabulary: Vocabulary, checkpoint: Checkpoint) -> None:
+    """Leave out added tokens beyond the embedding. Raise TokenizerError when one of them is in use."""
+    if not vocabulary.beyond:
+        return
+    templates = "".join(str(value.value) for value in chat_template_metadata(checkpoint).values())
+    named = set(named_specials(checkpoint.tokenizer_config))
+    ends = set(_named_ids(checkpoint))
+    for index, text in sorted(vocabulary.beyond.items()):
+        where = (
+            "the chat template uses it"
+            if text in templates
+            else "the configuration names it"
+            if text in named or index in ends
+            else None
+        )
+        if where:
+            raise TokenizerError(
+                f"{no_row(text, index, len(vocabulary.tokens)).message}, and {where}",
+                hint="the embedding was not resized for it; call `resize_token_embeddings` before training",
+            )
+        vocabulary.dropped.append(text)
+
+
+def _named_ids(checkpoint: Checkpoint) -> Iterator[int]:
+    """Yield the ids config.json and generation_config.json name as beginning or end."""
+    for config in (checkpoint.config, text_config(checkpoint.config), checkpoint.generation_config):
+        for kind in ("bos", "eos"):
+            value = config.get(f"{kind}_token_id")
+            yield from (item for item in (value if isinstance(value, list) else [value]) if type(item) is int)
+
+
+def _require_bytes(vocabulary: Vocabulary) -> None:
+    """A SentencePiece-style vocabulary spells unknown text in byte tokens; llama.cpp aborts without them."""
+    if vocabulary.model != "llama":
+        return
+    known = set(vocabulary.tokens)
+    for byte in range(256):
+        if f"<0x{byte:02X}>" not in known and chr(byte) not in known:
+            raise TokenizerError(
+                f"{vocabulary.source} has no token for byte 0x{byte:02X}, which llama.cpp needs",
+                hint="only SentencePiece models with byte fallback can be converted",
+            )
+
+
 def _require_unique(vocabulary: Vocabulary) -> None:
     seen: set[str] = set()
     for index, text in enumerate(vocabulary.tokens):
-        if text in seen:
-            raise TokenizerError(f"token {text!r} appears twice in the vocabulary (again at id {index})")
-        seen.add(text)
+        read = text.partition("\0")[0] if "\0" in text else text  # as llama.cpp reads it
+        if read in seen:
+            raise TokenizerError(
+                f"token {text[:40]!r} appears twice in the vocabulary (again at id {index})",
+                hint="remove one of them from the tokenizer files and convert again",
+            )
+        if read:
+            seen.add(read)

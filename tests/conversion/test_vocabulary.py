@@ -9,12 +9,15 @@ import pytest
 
 from localllm.checkpoint import open_checkpoint
 from localllm.conversion.tokens import TokenType, Vocabulary, looks_special
+from localllm.conversion.verify import verify_tokenization
 from localllm.conversion.vocabulary import build_vocabulary
 from localllm.errors import TokenizerError
 from tests.conversion.tiny_llama import ROWS, edit_json, write_tiny_llama
 from tests.conversion.tiny_tokenizer import ADDED, BOS, EOS, SPECIALS, byte_alphabet, tiny_tokenizer
+from tests.conversion.vocabulary_files import write_vocabulary
 
 TOOL = 274  # the id of ADDED
+_FLAGS = {"special": False, "normalized": False, "single_word": False, "lstrip": False, "rstrip": False}
 
 
 @pytest.fixture
@@ -108,10 +111,78 @@ def test_a_token_beyond_the_embedding_is_refused(checkpoint: Path) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("index", [-1, ROWS])
-def test_ids_outside_the_rows_are_refused(index: int, checkpoint: Path) -> None:
-    edit_json(checkpoint / "tokenizer_config.json", added_tokens_decoder={str(index): {"content": "x"}})
-    with pytest.raises(TokenizerError, match=f"has id {index}"):
+def test_negative_ids_are_refused(checkpoint: Path) -> None:
+    edit_json(checkpoint / "tokenizer_config.json", added_tokens_decoder={"-1": {"content": "x"}})
+    with pytest.raises(TokenizerError, match="has id -1"):
+        built(checkpoint)
+
+
+def add_beyond(checkpoint: Path, text: str = "<late>", index: int = ROWS) -> None:
+    """Add a token without a row to tokenizer.json."""
+    added = [*tiny_tokenizer()["added_tokens"], {**_FLAGS, "id": index, "content": text}]
+    edit_json(checkpoint / "tokenizer.json", added_tokens=added)
+
+
+def test_an_added_token_without_a_row_is_left_out(checkpoint: Path, tmp_path: Path) -> None:
+    add_beyond(checkpoint, " quiet", TOOL + 1)  # the samples contain it
+    vocabulary = built(checkpoint, rows=TOOL + 1)
+    assert vocabulary.dropped == [" quiet"]
+    assert len(vocabulary.tokens) == TOOL + 1
+    opened = open_checkpoint(checkpoint)
+    verify_tokenization(write_vocabulary(tmp_path, opened, vocabulary), opened, "tokenizer.json")
+
+
+def test_an_added_token_without_a_row_that_the_model_lists_too(checkpoint: Path) -> None:
+    model = tiny_tokenizer()["model"]
+    add_beyond(checkpoint)
+    edit_json(checkpoint / "tokenizer.json", model={**model, "vocab": {**model["vocab"], "<late>": ROWS}})
+    assert built(checkpoint).dropped == ["<late>"]
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "reason"),
+    [
+        ("tokenizer_config.json", {"eos_token": "<late>"}, "the configuration names it"),
+        ("tokenizer_config.json", {"pad_token": {"content": "<late>"}}, "the configuration names it"),
+        ("chat_template.json", {"chat_template": "{{ x }}<late>"}, "the chat template uses it"),
+        ("config.json", {"eos_token_id": [EOS, ROWS]}, "the configuration names it"),
+        ("generation_config.json", {"eos_token_id": ROWS}, "the configuration names it"),
+    ],
+)
+def test_a_token_in_use_without_a_row_is_refused(
+    file: str, values: dict[str, Any], reason: str, checkpoint: Path
+) -> None:
+    add_beyond(checkpoint)
+    (checkpoint / "chat_template.jinja").unlink(missing_ok=True)
+    edit_json(checkpoint / "tokenizer_config.json", chat_template=None)
+    edit_json(checkpoint / file, **values)
+    with pytest.raises(
+        TokenizerError, match=f"has id {ROWS}, but the embedding has only .*, and {reason}"
+    ) as caught:
+        built(checkpoint)
+    assert "resize_token_embeddings" in str(caught.value.hint)
+
+
+def test_unused_rows_get_texts_that_no_token_has(checkpoint: Path) -> None:
+    tokens = {"280": {"content": f"[PAD{ROWS - 1}]"}, "281": {"content": f"[PAD{ROWS - 2}]", "special": True}}
+    edit_json(checkpoint / "tokenizer_config.json", added_tokens_decoder=tokens)
+    vocabulary = built(checkpoint)
+    assert vocabulary.tokens[280:282] == [f"[PAD{ROWS - 1}]", f"[PAD{ROWS - 2}]"]
+    assert vocabulary.tokens[ROWS - 2 :] == [f"[PAD{ROWS - 2}_1]", f"[PAD{ROWS - 1}_1]"]
+    assert vocabulary.tokens[282] == "[PAD282]"
+
+
+def test_a_pre_tokenizer_that_makes_llama_cpp_add_bos_says_it_shall_not(checkpoint: Path) -> None:
+    """Unless the keys for special tokens, which come after these, say that the tokenizer does."""
+    assert built(checkpoint, pre="llama-bpe").metadata()["tokenizer.ggml.add_bos_token"].value is False
+    assert "tokenizer.ggml.add_bos_token" not in built(checkpoint, pre="qwen2").metadata()
+
+
+def test_texts_llama_cpp_reads_alike_are_refused(checkpoint: Path) -> None:
+    """It ends a text at its first NUL."""
+    tokens = {"280": {"content": "Hello\0x"}}
+    edit_json(checkpoint / "tokenizer_config.json", added_tokens_decoder=tokens)
+    with pytest.raises(TokenizerError, match="appears twice"):
         built(checkpoint)
 
 
