@@ -163,6 +163,11 @@ def _cache_bytes(header: GGUFHeader, context: int) -> int | None:
 def _problems(header: GGUFHeader) -> list[str]:
     """List what a user should know before relying on the file."""
     problems = []
+    number, count = header.integer(Key.SPLIT_NUMBER), header.integer(Key.SPLIT_COUNT)
+    if number is not None and count is not None and count > 1:
+        problems.append(f"file {number + 1} of {count} of a split model: what is counted is this file's")
+    if number:
+        return problems
     if header.tensors and not header.text(Key.CHAT_TEMPLATE):
         problems.append("no chat template: chat runs as plain completion")
     misfits = count_misfits(header)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,21 +26,43 @@ def publishing(target: Path) -> Iterator[Path]:
     Missing parent directories are made, and removed again when the write fails. Raise StorageError
     for anything the file system refuses.
     """
-    with translated_errors(target):
-        made = _make_parents(target.parent)
-        remove_stale_parts(target)
-    part = target.with_name(f".{target.name}.part-{os.getpid()}")
+    with publishing_files([target]) as parts:
+        yield parts[0]
+
+
+@contextmanager
+def publishing_files(targets: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield a path to write to for each of `targets`, files of one directory that belong together.
+
+    On success they become the targets, on any failure none of them remains; see `publishing`. Renaming takes
+    several steps: an older first file is removed before them and the new first file comes last, so that a
+    process killed in between leaves no first file and nothing that looks complete.
+    Raise StorageError for anything the file system refuses.
+    """
+    first = targets[0]
+    with translated_errors(first):
+        made = _make_parents(first.parent)
+        for target in targets:
+            remove_stale_parts(target)
+    parts = [target.with_name(f".{target.name}.part-{os.getpid()}") for target in targets]
+    published: list[Path] = []
     try:
-        with translated_errors(target):
-            yield part
-            _flush_to_disk(part)
-            part.replace(target)
+        with translated_errors(first):
+            yield parts
+            for part in parts:
+                _flush_to_disk(part)
+            if len(targets) > 1:
+                first.unlink(missing_ok=True)
+            for part, target in reversed(list(zip(parts, targets, strict=True))):
+                part.replace(target)
+                published.append(target)
     except BaseException:
-        with suppress(OSError):
-            part.unlink()
+        for path in (*parts, *published):
+            with suppress(OSError):
+                path.unlink()
         _remove_empty(made)
         raise
-    _flush_directory(target.parent)
+    _flush_directory(first.parent)
 
 
 @contextmanager

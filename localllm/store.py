@@ -16,6 +16,7 @@ from pathlib import Path
 from localllm.checkpoint import is_checkpoint
 from localllm.errors import NotFoundError, UsageError
 from localllm.gguf_file.format import FILE_TYPES
+from localllm.gguf_file.split_names import model_files, starts_model, whole_stem
 from localllm.refs import ModelRef, RefKind
 
 DEMO = "demo"
@@ -29,7 +30,7 @@ _LEVEL_SUFFIX = re.compile(
 
 @dataclass(frozen=True)
 class StoredModel:
-    """One GGUF file of the library."""
+    """One GGUF model of the library; of a split one `path` is the first file, the size that of all."""
 
     name: str
     level: str
@@ -79,24 +80,29 @@ def stored_models() -> list[StoredModel]:
     """Return every GGUF file in the library, sorted by name, then by size."""
     root = models_directory()
     found = [
-        StoredModel(directory.name, level_in_name(path) or "?", path, path.stat().st_size)
+        StoredModel(directory.name, level_in_name(path) or "?", path, size_on_disk(path))
         for directory in (sorted(root.iterdir()) if root.is_dir() else ())
         if directory.is_dir()
         for path in directory.glob("*.gguf")
-        if not path.name.startswith(".")
+        if not path.name.startswith(".") and starts_model(path)
     ]
     return sorted(found, key=lambda model: (model.name, model.size_bytes, model.path.name))
 
 
+def size_on_disk(first: Path) -> int:
+    """Return the size in bytes of the model that begins in a file, all files of a split one together."""
+    return sum(path.stat().st_size for path in model_files(first))
+
+
 def level_in_name(path: Path) -> str | None:
     """Return the level at the end of a file name, in upper case: `x-q4_k_m.gguf` → `Q4_K_M`."""
-    match = _LEVEL_SUFFIX.search(path.stem)
+    match = _LEVEL_SUFFIX.search(whole_stem(path))
     return match[1].upper() if match else None
 
 
 def model_name(path: Path) -> str:
     """Return a file's name without level and suffix, made of safe characters."""
-    stem = _LEVEL_SUFFIX.sub("", path.stem) if path.suffix == ".gguf" else path.name
+    stem = _LEVEL_SUFFIX.sub("", whole_stem(path)) if path.suffix == ".gguf" else path.name
     return re.sub(r"[^A-Za-z0-9._+-]+", "-", stem).strip(".-")[:80] or "model"
 
 
@@ -193,7 +199,7 @@ def _on_disk(path: Path, level: str | None) -> Resolved:
         return Resolved(model_name(path), path, level_in_name(path))
     if is_checkpoint(path):
         return Resolved(model_name(path.resolve()), path, level)
-    files = sorted(path.glob("*.gguf"))
+    files = sorted(file for file in path.glob("*.gguf") if starts_model(file))
     matching = [file for file in files if level is None or level_in_name(file) == level]
     if len(matching) == 1:
         return Resolved(model_name(matching[0]), matching[0], level_in_name(matching[0]))

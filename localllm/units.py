@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
+_DECIMAL_BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _DECIMAL = ("", "K", "M", "B", "T")
 
 
@@ -24,6 +25,17 @@ def format_count(count: float) -> str:
             return f"{value:.0f}" if not prefix else f"{_three_digits(value)}{prefix}"
         value /= 1000
     return f"{_three_digits(value)}{_DECIMAL[-1]}"
+
+
+def parse_bytes(text: str) -> int:
+    """Return how many bytes `N`, `NK`, `NM` or `NG` stands for, in powers of 1000: "4G" → 4_000_000_000.
+
+    Raise ValueError for anything else, and for 0.
+    """
+    number, unit = (text[:-1], text[-1:].upper()) if text[-1:].isalpha() else (text, "")
+    if unit not in _DECIMAL_BYTES or not (number.isascii() and number.isdigit()) or int(number) == 0:
+        raise ValueError(f"{text!r} is no size")
+    return int(number) * _DECIMAL_BYTES[unit]
 
 
 def format_seconds(seconds: float) -> str:

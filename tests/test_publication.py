@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from localllm.errors import SameFileError, StorageError
-from localllm.publication import publishing, require_distinct, require_space, translated_errors
+from localllm.publication import (
+    publishing,
+    publishing_files,
+    require_distinct,
+    require_space,
+    translated_errors,
+)
 from tests.cli.process import environment, files_below
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
@@ -174,3 +180,59 @@ def test_space_is_checked_before_writing(tmp_path: Path) -> None:
     require_space(tmp_path / "not" / "there" / "yet.bin", 1)
     with pytest.raises(StorageError, match=r"needs .* but only .* are free there"):
         require_space(tmp_path / "file.bin", 2**60)
+
+
+def trio(directory: Path) -> list[Path]:
+    return [directory / f"file-{number}" for number in (1, 2, 3)]
+
+
+def test_several_files_appear_together_the_first_one_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    replace = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        order.append(target.name)
+        assert target.name == "file-1" or not (target.parent / "file-1").exists()
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    for content in ("old", "new"):
+        with publishing_files(trio(tmp_path / "new" / "deep")) as parts:
+            for part in parts:
+                part.write_text(content)
+    assert order == ["file-3", "file-2", "file-1"] * 2
+    assert [path.read_text() for path in trio(tmp_path / "new" / "deep")] == ["new"] * 3
+    assert len(files_below(tmp_path / "new" / "deep")) == 3
+
+
+@pytest.mark.parametrize("failing", ["file-1", "file-2", "file-3"])
+def test_several_files_disappear_together(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def broken(self: Path, target: Path) -> Path:
+        if target.name == failing:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", broken)
+    with (
+        pytest.raises(StorageError, match="cannot write"),
+        publishing_files(trio(tmp_path / "made")) as parts,
+    ):
+        for part in parts:
+            part.write_text("x")
+    assert files_below(tmp_path) == set()
+
+
+def test_a_failure_before_the_end_keeps_the_old_files(tmp_path: Path) -> None:
+    for path in trio(tmp_path):
+        path.write_text("old")
+    with pytest.raises(ValueError, match="late"), publishing_files(trio(tmp_path)) as parts:
+        parts[0].write_text("half")
+        raise ValueError("late")
+    assert [path.read_text() for path in trio(tmp_path)] == ["old"] * 3
+    assert files_below(tmp_path) == set(trio(tmp_path))

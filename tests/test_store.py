@@ -124,3 +124,18 @@ def test_the_hub_is_not_reached() -> None:
     with pytest.raises(NotFoundError, match="cannot download") as caught:
         resolve("org/model:Q4_K_M")
     assert "hf download" in str(caught.value.hint)
+
+
+def test_the_files_of_a_split_model_are_one_model(tmp_path: Path) -> None:
+    whole = put("m", "Q8_0", 7)
+    first = put("m", "BF16", 1).rename(whole.with_name("m-BF16-00001-of-00003.gguf"))
+    for number in (2, 3):
+        first.with_name(f"m-BF16-0000{number}-of-00003.gguf").write_bytes(bytes(10 * number))
+    assert [(m.level, m.size_bytes, m.path) for m in stored_models()] == [
+        ("Q8_0", 7, whole),
+        ("BF16", 51, first),
+    ]
+    assert resolve("m:bf16").path == first
+    whole.unlink()
+    assert resolve(f"{first.parent}{os.sep}").path == first
+    assert model_name(first) == "m"

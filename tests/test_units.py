@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from localllm.units import format_bytes, format_count, format_seconds
+from localllm.units import format_bytes, format_count, format_seconds, parse_bytes
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,18 @@ def test_bytes_stay_short_and_close(size: int) -> None:
 @example(119.99)
 def test_seconds_never_show_sixty(seconds: float) -> None:
     assert not re.search(r"\b60(\.0)? s$|\b1000 ms$", format_seconds(seconds))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1", 1), ("007", 7), ("4K", 4000), ("300m", 300_000_000), ("50G", 50 * 10**9)]
+)
+def test_sizes_are_parsed_in_powers_of_1000(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0K", "K", "-1", "+1", "1.5G", "4T", "4GB", " 4", "4 G", "٣", "²", "1e3"]
+)
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="no size"):
+        parse_bytes(text)

@@ -62,10 +62,11 @@ class Tensor(ABC):
     shape: tuple[int, ...]
 
     @abstractmethod
-    def read_rows(self, first: int, count: int) -> NDArray[Any]:
+    def read_rows(self, first: int, count: int, scratch: memoryview | None = None) -> NDArray[Any]:
         """Return rows [first, first + count), shape (count, columns).
 
-        bfloat16 comes as uint16, 8-bit floats as uint8.
+        bfloat16 comes as uint16, 8-bit floats as uint8. Rows may be read into `scratch`, writable bytes,
+        when it is large enough; they are the caller's until it uses `scratch` again.
         """
 
     @property
@@ -111,17 +112,23 @@ class StoredTensor(Tensor):
     offset: int
     size_bytes: int
 
-    def read_rows(self, first: int, count: int) -> NDArray[Any]:
+    def read_rows(self, first: int, count: int, scratch: memoryview | None = None) -> NDArray[Any]:
         """Read the rows. Raise CheckpointError if the file has shrunk."""
         import numpy as np
 
         row_bytes = self.columns * DTYPE_BYTES[self.dtype]
-        with self.path.open("rb") as file:
+        size = count * row_bytes
+        fits = scratch is not None and len(scratch) >= size
+        target = scratch[:size] if scratch is not None and fits else memoryview(bytearray(size))
+        # opening it again costs microseconds, and no file stays open however many shards there are
+        with self.path.open("rb", buffering=0) as file:
             file.seek(self.offset + first * row_bytes)
-            data = file.read(count * row_bytes)
-        if len(data) != count * row_bytes:
+            filled = 0
+            while filled < size and (got := file.readinto(target[filled:])):
+                filled += got
+        if filled != size:
             raise CheckpointError(f"{self.path}: the file ends inside tensor `{self.name}`")
-        return np.frombuffer(data, _NUMPY_DTYPES[self.dtype]).reshape(count, self.columns)
+        return np.frombuffer(target, _NUMPY_DTYPES[self.dtype]).reshape(count, self.columns)
 
 
 @dataclass(frozen=True)
@@ -142,5 +149,5 @@ class DerivedTensor(Tensor):
     def is_derived(self) -> bool:
         return True
 
-    def read_rows(self, first: int, count: int) -> NDArray[Any]:
+    def read_rows(self, first: int, count: int, scratch: memoryview | None = None) -> NDArray[Any]:
         return self.compute(first, count)

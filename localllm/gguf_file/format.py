@@ -167,6 +167,9 @@ class Key(StrEnum):
     NAME = "general.name"
     QUANTIZATION_VERSION = "general.quantization_version"
     TYPE = "general.type"
+    SPLIT_NUMBER = "split.no"  # from 0
+    SPLIT_COUNT = "split.count"
+    SPLIT_TENSORS = "split.tensors.count"
     CHAT_TEMPLATE = "tokenizer.chat_template"
     TOKENIZER_MODEL = "tokenizer.ggml.model"
     TOKENIZER_PRE = "tokenizer.ggml.pre"

@@ -26,6 +26,7 @@ _NOT_WEIGHTS = ("I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K")
 def require_loadable(header: GGUFHeader, label: str) -> None:
     """Raise InvalidGGUFError when llama.cpp would not survive this file; `label` names it."""
     for problem in (
+        _split(header),
         _layers(header),
         _experts(header),
         _rope(header),
@@ -38,6 +39,13 @@ def require_loadable(header: GGUFHeader, label: str) -> None:
             raise InvalidGGUFError(
                 f"{label}: {problem}", hint="llama.cpp cannot run it; download or convert the model again"
             )
+
+
+def _split(header: GGUFHeader) -> str | None:
+    number, count = header.integer(Key.SPLIT_NUMBER), header.integer(Key.SPLIT_COUNT)
+    if number and count:
+        return f"it is file {number + 1} of a model split into {count}; name the first one"
+    return None
 
 
 def _layers(header: GGUFHeader) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 from localllm.gguf_file.format import (
     DEFAULT_ALIGNMENT,
@@ -57,6 +57,12 @@ def array(item_type: ValueType, values: Sequence[Any]) -> TypedValue:
 
 
 Metadata = Mapping[str, TypedValue]
+
+
+class Sink(Protocol):
+    """What can be written to: an open binary file, or something that passes the bytes on to one."""
+
+    def write(self, data: bytes | memoryview, /) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,9 @@ def alignment_of(metadata: Metadata) -> int:
 
 
 class GGUFWriter:
-    """Writes one GGUF file to an open binary file, tensor after tensor, in the order of `entries`."""
+    """Writes one GGUF file to an open file or another sink, tensor after tensor in the order of `entries`."""
 
-    def __init__(self, file: BinaryIO, metadata: Metadata, entries: Iterable[TensorEntry]) -> None:
+    def __init__(self, file: Sink, metadata: Metadata, entries: Iterable[TensorEntry]) -> None:
         self._file = file
         self._alignment = alignment_of(metadata)
         self.tensors = layout(entries, self._alignment)

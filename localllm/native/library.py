@@ -1,19 +1,27 @@
 """Loads llama.cpp once, through the llama-cpp-python binding, and says what was loaded.
 
-Importing the binding costs a third of a second and registers a logger that prints; both happen
-here, on first use, and the logger is replaced by `logs`. Nothing else imports `llama_cpp`.
+Importing the binding loads the libraries and registers a logger that prints; both happen here, on first
+use, and the logger is replaced by `logs`. Nothing else imports `llama_cpp`. Its Python interface is left
+out, which takes longer to import than everything else together.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.metadata
+import importlib.util
 import os
+import sys
+import threading
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 from localllm.native import logs
+
+_importing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,7 @@ class NativeInfo:
 def llama() -> Any:
     """Return the binding's low-level module with the backend initialised and logs collected."""
     _prepare_environment()
-    import llama_cpp.llama_cpp as library
-
+    library = _binding("llama_cpp")
     library.llama_log_set(logs.CALLBACK, ctypes.c_void_p(0))
     library.llama_backend_init()
     return library
@@ -52,9 +59,7 @@ def llama() -> Any:
 def ggml() -> ctypes.CDLL:
     """Return ggml's base library, with the signatures of the functions used here."""
     _prepare_environment()
-    import llama_cpp._ctypes_extensions as loader
-
-    library: ctypes.CDLL = loader.load_shared_library("ggml-base", _library_directory())
+    library = _load("ggml-base")
     library.ggml_quantize_chunk.restype = ctypes.c_size_t
     library.ggml_quantize_chunk.argtypes = [
         ctypes.c_int,
@@ -80,13 +85,24 @@ def ggml() -> ctypes.CDLL:
     return library
 
 
+@functools.cache
+def ggml_cpu() -> ctypes.CDLL | None:
+    """Return ggml's library of processor routines; None where it is built in several variants."""
+    ggml()  # depends on it
+    try:
+        library = _load("ggml-cpu")
+        library.ggml_cpu_fp32_to_fp16.restype = None
+        library.ggml_cpu_fp32_to_fp16.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    except (OSError, RuntimeError, AttributeError):
+        return None
+    return library
+
+
 def describe() -> NativeInfo:
     """Return the versions, CPU features and devices of the installed llama.cpp."""
     library = llama()
-    import llama_cpp
-
     return NativeInfo(
-        binding_version=llama_cpp.__version__,
+        binding_version=importlib.metadata.version("llama-cpp-python"),
         build=library.llama_version().decode(),
         features=_features(library.llama_print_system_info().decode()),
         devices=_devices(),
@@ -107,9 +123,31 @@ def _library_directory() -> Path:
     override = os.environ.get("LLAMA_CPP_LIB_PATH")
     if override:
         return Path(override)
-    import llama_cpp
+    return Path(str(_package().origin)).resolve().parent / "lib"
 
-    return Path(llama_cpp.__file__).resolve().parent / "lib"
+
+def _package() -> ModuleSpec:
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None:
+        raise ModuleNotFoundError("No module named 'llama_cpp'", name="llama_cpp")
+    return spec
+
+
+def _binding(name: str) -> Any:
+    """Import one module of the binding, without its package's __init__ unless somebody ran that already."""
+    with _importing:
+        if "llama_cpp" in sys.modules:
+            return importlib.import_module(f"llama_cpp.{name}")
+        sys.modules["llama_cpp"] = importlib.util.module_from_spec(_package())
+        try:
+            return importlib.import_module(f"llama_cpp.{name}")
+        finally:
+            del sys.modules["llama_cpp"]  # who imports it later gets all of it
+
+
+def _load(name: str) -> ctypes.CDLL:
+    library: ctypes.CDLL = _binding("_ctypes_extensions").load_shared_library(name, _library_directory())
+    return library
 
 
 def _features(system_info: str) -> tuple[str, ...]:
@@ -123,9 +161,7 @@ def _features(system_info: str) -> tuple[str, ...]:
 
 
 def _devices() -> tuple[Device, ...]:
-    import llama_cpp._ctypes_extensions as loader
-
-    registry = loader.load_shared_library("ggml", _library_directory())
+    registry = _load("ggml")
     registry.ggml_backend_dev_count.restype = ctypes.c_size_t
     registry.ggml_backend_dev_get.restype = ctypes.c_void_p
     registry.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
