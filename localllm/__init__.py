@@ -24,12 +24,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from localllm.engine import Engine, SamplingOptions
     from localllm.errors import LocalLLMError
-    from localllm.verbs import compare, convert, inspect, load, merge, quantize
+    from localllm.verbs import check, compare, convert, inspect, load, merge, quantize
 
 _LAZY = {
     "Engine": "localllm.engine",
     "LocalLLMError": "localllm.errors",
     "SamplingOptions": "localllm.engine",
+    "check": "localllm.verbs",
     "compare": "localllm.verbs",
     "convert": "localllm.verbs",
     "inspect": "localllm.verbs",
@@ -43,6 +44,7 @@ __all__ = [
     "LocalLLMError",
     "SamplingOptions",
     "__version__",
+    "check",
     "compare",
     "convert",
     "inspect",

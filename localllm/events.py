@@ -38,10 +38,15 @@ class Finished:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something the user should know although nothing failed, with an optional hint."""
+    """Something the user should know although nothing failed, with an optional hint.
+
+    `topic` is a short stable name for programs; `fixed` tells that something was wrong and was put right.
+    """
 
     message: str
     hint: str | None = None
+    topic: str = ""
+    fixed: bool = False
 
 
 Event = Started | Advanced | Finished | Notice

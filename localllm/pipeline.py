@@ -26,21 +26,21 @@ def quantize_model(
     targets: Sequence[tuple[Level, Path]],
     *,
     name: str | None = None,
+    base: Path | None = None,
     threads: int | None = None,
     emit: Emit = ignore,
 ) -> list[QuantizationResult]:
     """Make every (level, path) of `targets` from a GGUF file, a checkpoint directory or a recipe.
 
     A checkpoint is converted once, to a file beside the first target that is removed afterwards. `name`
-    replaces the one it finds for the model.
+    replaces the one it finds for the model, `base` is where tokenizer files that it lacks are taken from.
     """
     recipe = source if isinstance(source, Recipe) else Recipe(source)
     if recipe.base.is_file():
         return quantize(recipe.base, targets, threads=threads, emit=emit)
     with _scratch_directory(targets[0][1].parent) as scratch:
-        converted = convert(
-            recipe, output=scratch / f"{recipe.base.resolve().name}.gguf", name=name, emit=emit
-        )
+        target = scratch / f"{recipe.base.resolve().name}.gguf"
+        converted = convert(recipe, output=target, name=name, base=base, emit=emit)
         return quantize(converted.path, targets, threads=threads, emit=emit)
 
 

@@ -6,23 +6,28 @@ the library unless `output` says otherwise. Every function raises a LocalLLMErro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 from localllm import comparison, inspection, merging, pipeline
 from localllm.adapters import is_adapter
 from localllm.assembly import Recipe
-from localllm.bases import adapter_directory, base_of
+from localllm.bases import adapter_directory, base_of, is_quantized, sixteen_bit_original
 from localllm.comparison import ComparisonResult
 from localllm.conversion import convert as conversion
 from localllm.conversion.convert import ConversionResult
+from localllm.conversion.examination import Examination, examine, examine_adapter
 from localllm.conversion.lora import convert_adapter
 from localllm.conversion.out_type import OutType
+from localllm.conversion.overrides import read_overrides
 from localllm.engine import Engine, LlamaEngine
 from localllm.errors import NotFoundError, UsageError
 from localllm.events import Emit, Notice, ignore
+from localllm.gguf_file.split_names import starts_model
 from localllm.inspection import ModelDescription
+from localllm.merge_target import MergeTarget
 from localllm.merging import MergeResult
 from localllm.quantization import Level, QuantizationResult, parse_levels
 from localllm.store import (
@@ -35,6 +40,7 @@ from localllm.store import (
     resolve,
     resolve_source,
     shipped_checkpoint,
+    size_on_disk,
     stored_models,
 )
 
@@ -47,27 +53,69 @@ def convert(
     adapters: Sequence[Model] = (),
     base: Model | None = None,
     scale: float = 1.0,
+    merge_into: str = MergeTarget.AUTO,
     output: Model | None = None,
     out_type: str = OutType.AUTO,
     name: str | None = None,
+    metadata: Path | None = None,
     pre: str | None = None,
+    split_max_bytes: int | None = None,
     emit: Emit = ignore,
 ) -> ConversionResult:
     """Convert a checkpoint directory to a GGUF file; `out_type` is auto, f32, f16, bf16 or q8_0.
 
     `adapters` are merged into it, at `scale` times their own. When `source` is itself an adapter, it
-    becomes a GGUF adapter for `base`, by default the base model it names.
+    becomes a GGUF adapter for `base`, by default the base model it names; a checkpoint takes tokenizer
+    files that it lacks from `base`. `metadata` is a JSON file of `general.*` keys.
+    With `split_max_bytes` the model goes into several files of at most about that size, if it is larger.
     """
     chosen = OutType(out_type)
     alone = _adapter(source)
     if alone is not None and not adapters:
-        if scale != 1.0:
-            raise UsageError("`--scale` is for merging; a GGUF adapter is scaled when it is used")
+        _refuse_scale(scale)
+        if split_max_bytes is not None:
+            raise UsageError("an adapter is not split", hint="leave out `--split-max-size`")
         return _convert_adapter(alone, base, output, chosen, name, emit)
-    recipe, recipe_name = _recipe(source, adapters, base, scale)
+    recipe, recipe_name = _recipe(source, adapters, base, scale, merge_into)
     target = Path(output) if output else _library_target(recipe_name, recipe, chosen)
-    name = name or (recipe_name if recipe.adapters else None)
-    return conversion.convert(recipe, output=target, out_type=chosen, name=name, pre=pre, emit=emit)
+    return conversion.convert(
+        recipe,
+        output=target,
+        out_type=chosen,
+        name=name or (recipe_name if recipe.adapters else None),
+        pre=pre,
+        base=None if alone is not None else _files_from(base),
+        overrides=_overrides(metadata),
+        split_max_bytes=split_max_bytes,
+        emit=emit,
+    )
+
+
+def check(
+    source: Model,
+    *,
+    adapters: Sequence[Model] = (),
+    base: Model | None = None,
+    scale: float = 1.0,
+    merge_into: str = MergeTarget.AUTO,
+    out_type: str = OutType.AUTO,
+    metadata: Path | None = None,
+    pre: str | None = None,
+    emit: Emit = ignore,
+) -> Examination:
+    """Find everything that stops or changes the conversion of `source`, without writing a file.
+
+    The options are those of `convert`. Raise only when `source` is not there at all.
+    """
+    chosen = OutType(out_type)
+    alone = _adapter(source)
+    if alone is not None and not adapters:
+        _refuse_scale(scale)
+        return examine_adapter(alone, lambda: _base_directory(alone, base), chosen, emit)
+    recipe, _ = _recipe(source, adapters, base, scale, merge_into)
+    files = None if alone is not None else _files_from(base)
+    overrides = _overrides(metadata)
+    return examine(recipe, out_type=chosen, pre=pre, base=files, overrides=overrides, emit=emit)
 
 
 def merge(
@@ -76,10 +124,14 @@ def merge(
     *,
     output: Model | None = None,
     scale: float = 1.0,
+    merge_into: str = MergeTarget.AUTO,
     emit: Emit = ignore,
 ) -> MergeResult:
-    """Write a checkpoint directory with `adapters` merged into `base`, at `scale` times their own."""
-    recipe, name = _recipe(base, adapters, None, scale)
+    """Write a checkpoint directory with `adapters` merged into `base`, at `scale` times their own.
+
+    `merge_into` is auto, 16bit or dequantized: see `MergeTarget`.
+    """
+    recipe, name = _recipe(base, adapters, None, scale, merge_into)
     target = Path(output).expanduser() if output else models_directory() / name
     return merging.merge(recipe, output=target, emit=emit)
 
@@ -91,6 +143,7 @@ def quantize(
     adapters: Sequence[Model] = (),
     base: Model | None = None,
     scale: float = 1.0,
+    merge_into: str = MergeTarget.AUTO,
     output: Model | None = None,
     threads: int | None = None,
     emit: Emit = ignore,
@@ -99,13 +152,19 @@ def quantize(
 
     `adapters` are merged in first, at `scale` times their own. An adapter as `model` is merged into
     `base`, by default the base model it names. `output` names a file for one level, a directory for
-    several or when it ends with a separator.
+    several or when it ends with a separator. A checkpoint takes tokenizer files that it lacks from `base`.
     """
     wanted = parse_levels(levels)
-    recipe, name = _recipe(model, adapters, base, scale)
+    recipe, name = _recipe(model, adapters, base, scale, merge_into)
     targets = _targets(name, wanted, output)
-    given = name if recipe.adapters else None
-    return pipeline.quantize_model(recipe, targets, name=given, threads=threads, emit=emit)
+    return pipeline.quantize_model(
+        recipe,
+        targets,
+        name=name if recipe.adapters else None,
+        base=None if _adapter(model) is not None else _files_from(base),
+        threads=threads,
+        emit=emit,
+    )
 
 
 def inspect(model: Model) -> ModelDescription:
@@ -149,7 +208,9 @@ def load(
     return LlamaEngine(path, context_size=context_size, threads=threads)
 
 
-def _recipe(model: Model, adapters: Sequence[Model], base: Model | None, scale: float) -> tuple[Recipe, str]:
+def _recipe(
+    model: Model, adapters: Sequence[Model], base: Model | None, scale: float, merge_into: str
+) -> tuple[Recipe, str]:
     """Return what to make a model from, and its name: that of the base, then of the adapters."""
     alone = _adapter(model)
     if alone is not None:
@@ -164,8 +225,22 @@ def _recipe(model: Model, adapters: Sequence[Model], base: Model | None, scale: 
             f"an adapter cannot be merged into {found.path}, a GGUF file",
             hint="name the checkpoint directory it was converted from",
         )
+    path, as_in_training = _merge_base(found.path, MergeTarget(merge_into), bool(directories))
     name = "-".join((found.name, *(model_name(directory.resolve()) for directory in directories)))
-    return Recipe(found.path, directories, scale), name
+    return Recipe(path, directories, scale, as_in_training), name
+
+
+def _merge_base(base: Path, target: MergeTarget, has_adapters: bool) -> tuple[Path, bool]:
+    """Return the base to merge into, and whether its weights are to be rounded as in QLoRA training."""
+    if target is MergeTarget.AUTO:
+        return base, False
+    if not has_adapters:
+        raise UsageError(
+            "`--merge-into` needs an adapter to merge", hint="name one with `--adapter DIRECTORY`"
+        )
+    if target is MergeTarget.SIXTEEN_BIT:
+        return sixteen_bit_original(base), False
+    return base, not is_quantized(base)
 
 
 def _adapter(model: Model) -> Path | None:
@@ -187,18 +262,40 @@ def _base_of(adapter: Path, given: Model | None) -> Resolved:
 def _convert_adapter(
     adapter: Path, base: Model | None, output: Model | None, out_type: OutType, name: str | None, emit: Emit
 ) -> ConversionResult:
-    found = Path(base).expanduser() if base is not None else None
-    directory = found if found is not None and found.is_dir() else _base_of(adapter, base).path
+    directory = _base_directory(adapter, base)
     label = "F32" if out_type is OutType.AUTO else out_type.value.upper()
     target = Path(output) if output else output_path(model_name(adapter.resolve()), label)
     return convert_adapter(adapter, directory, output=target, out_type=out_type, name=name, emit=emit)
+
+
+def _base_directory(adapter: Path, base: Model | None) -> Path:
+    """Return the directory of an adapter's base; its config.json is enough, weights are not needed."""
+    found = Path(base).expanduser() if base is not None else None
+    return found if found is not None and found.is_dir() else _base_of(adapter, base).path
+
+
+def _refuse_scale(scale: float) -> None:
+    if scale != 1.0:
+        raise UsageError("`--scale` is for merging; a GGUF adapter is scaled when it is used")
+
+
+def _files_from(base: Model | None) -> Path | None:
+    """Return the directory to take missing tokenizer files from: a path, or a checkpoint in the library."""
+    if base is None:
+        return None
+    path = Path(base).expanduser()
+    return path if path.is_dir() else resolve_source(fspath(base)).path
+
+
+def _overrides(metadata: Path | None) -> Mapping[str, Any] | None:
+    return None if metadata is None else read_overrides(metadata.expanduser())
 
 
 def _library_target(name: str, recipe: Recipe, out_type: OutType) -> Path:
     """Name the output after the type; `auto` is resolved from the checkpoint first."""
     level = out_type.value.upper()
     if out_type is OutType.AUTO:
-        level = conversion.resolve_type(recipe.base).name
+        level = conversion.resolve_type(recipe).name
     return output_path(name, level)
 
 
@@ -221,7 +318,7 @@ def _files(model: Model) -> list[Path]:
         return stored
     path = Path(text).expanduser()
     if path.is_dir():
-        files = sorted(path.glob("*.gguf"), key=lambda file: file.stat().st_size)
+        files = sorted(filter(starts_model, path.glob("*.gguf")), key=size_on_disk)
         if files:
             return files
     return [existing_file(fspath(model))]

@@ -13,7 +13,7 @@ EVENTS = st.one_of(
     st.builds(Started, st.text(), st.none() | st.integers(0), st.sampled_from(["bytes", "tensors", "steps"])),
     st.builds(Advanced, st.text(), st.integers(0), st.text()),
     st.builds(Finished, st.text()),
-    st.builds(Notice, st.text(), st.none() | st.text()),
+    st.builds(Notice, st.text(), st.none() | st.text(), st.text(), st.booleans()),
 )
 
 

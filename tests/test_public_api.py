@@ -14,6 +14,7 @@ PUBLIC = [
     "LocalLLMError",
     "SamplingOptions",
     "__version__",
+    "check",
     "compare",
     "convert",
     "inspect",
@@ -29,7 +30,7 @@ def test_public_names_are_pinned() -> None:
 
 
 def test_verbs_take_keyword_options_and_emit_last() -> None:
-    for name in ("convert", "quantize", "merge", "compare", "load"):
+    for name in ("check", "convert", "quantize", "merge", "compare", "load"):
         parameters = list(inspect.signature(getattr(localllm, name)).parameters.values())
         assert parameters[-1].name == "emit"
         assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters[2:])

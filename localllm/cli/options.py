@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from localllm.merge_target import MergeTarget
+from localllm.units import parse_bytes
+
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 QuietOpt = Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")]
 ThreadsOpt = Annotated[
@@ -35,8 +38,15 @@ BaseOpt = Annotated[
     typer.Option(
         "--base",
         metavar="DIRECTORY",
-        help="The base model of an adapter.",
-        show_default="the one the adapter names",
+        help="The base model of an adapter, or where to take missing tokenizer files from.",
+        show_default="the one the adapter or model card names",
+    ),
+]
+MergeIntoOpt = Annotated[
+    MergeTarget,
+    typer.Option(
+        help="What adapters are merged into: the base as it is, the 16-bit original of a quantized base, or "
+        "the weights QLoRA training saw."
     ),
 ]
 ScaleOpt = Annotated[float, typer.Option("--scale", help="Strength of adapters, times their own.")]
@@ -48,5 +58,24 @@ ContextOpt = Annotated[
     int | None,
     typer.Option(
         "--context", min=16, max=2**31 - 1, help="Context size in tokens.", show_default="up to 8192"
+    ),
+]
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number followed by K, M or G, such as 4G") from None
+
+
+SplitOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--split-max-size",
+        parser=_size,
+        metavar="N[K|M|G]",
+        help="Split into files with at most this many bytes of weights each (K, M, G: powers of 1000).",
+        show_default="one file",
     ),
 ]

@@ -42,15 +42,15 @@ class Output:
     def emit(self, event: Event) -> None:
         """Show an event of a running operation."""
         if isinstance(event, Notice):
-            self.notice(event.message, event.hint)
+            self.notice(event.message, event.hint, "fixed" if event.fixed else "note")
         else:
             self._progress.show(event)
 
-    def notice(self, message: str, hint: str | None = None) -> None:
+    def notice(self, message: str, hint: str | None = None, label: str = "note") -> None:
         """Tell something on stderr that is not an error; silent with `--quiet`."""
         if not self.quiet:
             self._progress.pause()
-            _to_stderr("note: ", message, "yellow")
+            _to_stderr(f"{label}: ", message, "yellow")
             if hint:
                 _to_stderr("hint: ", hint, "cyan")
 

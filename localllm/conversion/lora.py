@@ -7,7 +7,8 @@ What is more than B·A (whole tensors, DoRA, biases) has no place in such a file
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
@@ -49,36 +50,66 @@ def convert_adapter(
     Of `base` only config.json is read. Raise NotFoundError, CheckpointError, UnsupportedModelError,
     UsageError or StorageError.
     """
-    if out_type is OutType.Q8_0:
-        raise UsageError("an adapter cannot be stored as q8_0", hint="leave out `--outtype`, or say f16")
-    adapter = open_adapter(source)
-    _require_only_low_rank(adapter)
-    values = read_config(base)
-    family = family_of(architecture_of(values))
-    tensors = dict(_tensors(adapter, family, normalise(values, family.defaults)))
-    kind = TENSOR_TYPES_BY_NAME["F32" if out_type is OutType.AUTO else out_type.value.upper()]
-    entries = [TensorEntry(label, array.shape[::-1], kind) for label, array in tensors.items()]
-    metadata = _metadata(adapter, family, name or source.resolve().name, kind)
+    planned = prepare_adapter(open_adapter(source), base, out_type)
+    metadata = _metadata(planned, name or source.resolve().name)
     with translated_errors(output):
-        require_space(output, sum(info.size_bytes for info in layout(entries)))
-    emit(Started("convert", len(entries), "tensors"))
+        require_space(output, planned.data_bytes)
+    emit(Started("convert", len(planned.tensors), "tensors"))
     with publishing(output) as part:
         with part.open("wb") as file:
-            writer = GGUFWriter(file, metadata, entries)
-            for done, (label, array) in enumerate(tensors.items(), 1):
-                writer.write_tensor(label, [encode_float32(array.reshape(-1, array.shape[-1]), kind, label)])
+            writer = GGUFWriter(file, metadata, planned.entries)
+            for done, (label, array) in enumerate(planned.tensors.items(), 1):
+                rows = array.reshape(-1, array.shape[-1])
+                writer.write_tensor(label, [encode_float32(rows, planned.type, label)])
                 emit(Advanced("convert", done, label))
             writer.finish()
         read_header(part)
     emit(Finished("convert"))
     return ConversionResult(
         path=output,
-        architecture=family.arch,
-        level=kind.name,
-        parameters=sum(array.size for array in tensors.values()),
-        tensors=len(tensors),
+        architecture=planned.family.arch,
+        level=planned.type.name,
+        parameters=planned.parameters,
+        tensors=len(planned.tensors),
         size_bytes=writer.total_bytes,
     )
+
+
+@dataclass(frozen=True)
+class AdapterPlan:
+    """The tensors of a GGUF adapter, read and in their order, and the type they get."""
+
+    adapter: Adapter
+    family: Family
+    tensors: Mapping[str, NDArray[np.float32]]
+    type: TensorType
+
+    @property
+    def entries(self) -> list[TensorEntry]:
+        return [TensorEntry(label, array.shape[::-1], self.type) for label, array in self.tensors.items()]
+
+    @property
+    def parameters(self) -> int:
+        return sum(array.size for array in self.tensors.values())
+
+    @property
+    def data_bytes(self) -> int:
+        return sum(info.size_bytes for info in layout(self.entries))
+
+
+def prepare_adapter(adapter: Adapter, base: Path, out_type: OutType) -> AdapterPlan:
+    """Plan the conversion of an adapter for the base model in the directory `base`.
+
+    Raise NotFoundError, CheckpointError, UnsupportedModelError or UsageError.
+    """
+    if out_type is OutType.Q8_0:
+        raise UsageError("an adapter cannot be stored as q8_0", hint="leave out `--outtype`, or say f16")
+    _require_only_low_rank(adapter)
+    values = read_config(base)
+    family = family_of(architecture_of(values))
+    tensors = dict(_tensors(adapter, family, normalise(values, family.defaults)))
+    kind = TENSOR_TYPES_BY_NAME["F32" if out_type is OutType.AUTO else out_type.value.upper()]
+    return AdapterPlan(adapter, family, tensors, kind)
 
 
 def _require_only_low_rank(adapter: Adapter) -> None:
@@ -159,14 +190,14 @@ def _require_shape(
                 )
 
 
-def _metadata(adapter: Adapter, family: Family, name: str, kind: TensorType) -> Metadata:
-    file_type = next(code for code, label in FILE_TYPES.items() if label == kind.name)
-    base = adapter.settings.base
+def _metadata(planned: AdapterPlan, name: str) -> Metadata:
+    file_type = next(code for code, label in FILE_TYPES.items() if label == planned.type.name)
+    base = planned.adapter.settings.base
     origin = (
         {"general.base_model.count": uint32(1), "general.base_model.0.name": string(base)} if base else {}
     )
     return {
-        str(Key.ARCHITECTURE): string(family.arch),
+        str(Key.ARCHITECTURE): string(planned.family.arch),
         str(Key.TYPE): string("adapter"),
         "adapter.type": string("lora"),
         str(Key.NAME): string(name),

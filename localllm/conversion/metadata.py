@@ -8,7 +8,7 @@ untrusted model card: lengths are capped, control characters removed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,31 +33,48 @@ _SAMPLING = {
     "temperature": ("temp", ValueType.FLOAT32),
     "penalty_last_n": ("penalty_last_n", ValueType.INT32),
     "repetition_penalty": ("penalty_repeat", ValueType.FLOAT32),
+    "mirostat": ("mirostat", ValueType.INT32),
+    "mirostat_tau": ("mirostat_tau", ValueType.FLOAT32),
+    "mirostat_eta": ("mirostat_eta", ValueType.FLOAT32),
 }
 
 
 def general_metadata(
-    checkpoint: Checkpoint, arch: str, plan: ConversionPlan, name: str | None = None
+    checkpoint: Checkpoint,
+    arch: str,
+    plan: ConversionPlan,
+    name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, TypedValue]:
-    """Return the `general.*` keys of a converted model; `name` overrides the one found."""
-    found = _from_model_card(checkpoint, plan, name)
+    """Return the `general.*` keys of a converted model.
+
+    `name` replaces the one found, `overrides` any key (see `overrides.read_overrides`).
+    """
+    given = overrides or {}
+    found = _from_model_card(checkpoint, plan, name, given)
     file_type = next(code for code, label in FILE_TYPES.items() if label == plan.out_type.name)
     return {
         str(Key.ARCHITECTURE): string(arch),
         str(Key.TYPE): string("model"),
         **found,
-        **dict(_sampling_defaults(checkpoint)),
+        **dict(_sampling_defaults(checkpoint, given)),
         str(Key.FILE_TYPE): uint32(file_type),
         str(Key.QUANTIZATION_VERSION): uint32(QUANTIZATION_VERSION),
     }
 
 
-def _from_model_card(checkpoint: Checkpoint, plan: ConversionPlan, name: str | None) -> dict[str, TypedValue]:
+def _from_model_card(
+    checkpoint: Checkpoint, plan: ConversionPlan, name: str | None, given: Mapping[str, Any]
+) -> dict[str, TypedValue]:
     logging.getLogger("gguf").setLevel(logging.ERROR)  # it reports every heuristic it tries
     directory = checkpoint.directory.resolve()
     metadata = gguf.Metadata.apply_metadata_heuristic(
         gguf.Metadata(), model_card(directory), dict(checkpoint.config), directory, plan.parameters
     )
+    for key, value in given.items():
+        field = key.removeprefix("general.").replace(".", "_")
+        if not field.startswith("sampling_"):
+            setattr(metadata, field, value)
     metadata.name = name or metadata.name or directory.name
     metadata.size_label = metadata.size_label or plan.size_label
     writer = gguf.GGUFWriter(None, "")  # collects the keys; nothing is written
@@ -90,10 +107,10 @@ def _clean_item(item: Any) -> Any:
     return "".join(char for char in item if char.isprintable() or char == "\n")[:_MAX_TEXT]
 
 
-def _sampling_defaults(checkpoint: Checkpoint) -> Iterator[tuple[str, TypedValue]]:
+def _sampling_defaults(checkpoint: Checkpoint, given: Mapping[str, Any]) -> Iterator[tuple[str, TypedValue]]:
     """Yield generation_config.json's sampling settings, which chat programs read back as defaults."""
     for name, (suffix, kind) in _SAMPLING.items():
-        value = checkpoint.generation_config.get(name)
+        value = given.get(f"general.sampling.{suffix}", checkpoint.generation_config.get(name))
         if isinstance(value, bool) or value is None:
             continue
         if kind is ValueType.STRING and isinstance(value, str):

@@ -14,20 +14,23 @@ from dataclasses import dataclass, replace
 import gguf
 
 from localllm.checkpoint import Checkpoint, Tensor
-from localllm.conversion.config import ModelConfig
+from localllm.conversion.config import ModelConfig, text_config
 from localllm.conversion.family import ComputedTensor, Family
 from localllm.conversion.ops import Op
 from localllm.conversion.out_type import OutType
 from localllm.conversion.sources import OTHER_MODALITIES, Rows, SourceTensor, source_tensors
 from localllm.errors import CheckpointError, UnsupportedModelError
+from localllm.events import Emit, Notice, ignore
 from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME, TensorType
 from localllm.gguf_file.writer import TensorEntry
 
+_HEAD = "lm_head.weight"
 EMBEDDING = "token_embd.weight"
 OUTPUT = "output.weight"
 _PIECE_WEIGHTS = 4 * 1024 * 1024
 _FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 _CONFIG_HINT = "is config.json the one that belongs to these weights?"
+_QUANTIZED_HINT = "config.json names no quantization method; was its quantization_config lost?"
 _LEFTOVERS = re.compile(r"(\.base_layer\.|\.lora_[AB]\.|lora_magnitude_vector)")
 # tensors that stay F32 although they have two dimensions (facts of the reference converter)
 _ALWAYS_F32 = (
@@ -85,15 +88,15 @@ class ConversionPlan:
 
 
 def plan_conversion(
-    checkpoint: Checkpoint, family: Family, config: ModelConfig, out_type: OutType
+    checkpoint: Checkpoint, family: Family, config: ModelConfig, out_type: OutType, emit: Emit = ignore
 ) -> ConversionPlan:
-    """Plan the conversion of `checkpoint`.
+    """Plan the conversion of `checkpoint`; what is left out or doubtful is told.
 
     Raise CheckpointError for a tensor that has no place in the architecture, one that is missing or
     of another shape than config.json says, and leftovers of an unfinished merge;
-    UnsupportedModelError for quantized weights.
+    UnsupportedModelError for weights that are not floating point.
     """
-    _refuse_quantized(checkpoint)
+    _refuse_integers(checkpoint)
     chosen = choose_type(checkpoint, out_type)
     dropped: list[tuple[str, str]] = []
     f32 = TENSOR_TYPES_BY_NAME["F32"]
@@ -105,10 +108,13 @@ def plan_conversion(
         shape = source.shape if op and op.swaps_axes else tuple(reversed(source.shape))
         entry = TensorEntry(name, shape, _type_of(name, shape, chosen))
         planned.append(PlannedTensor(entry, source.parts, op))
+    _compare_head(planned, checkpoint, emit)
     if not family.output_optional:
         planned += _tied_output(planned)
     _require_shapes(planned, family, config)
     rows = _vocabulary_rows(planned, checkpoint, config)
+    for tensor, reason in dropped:
+        emit(Notice(f"left out `{tensor}`: {reason}", topic="left-out", fixed=tensor.endswith(_HEAD)))
     return ConversionPlan(tuple(planned), chosen, rows, tuple(dropped))
 
 
@@ -143,10 +149,31 @@ def _kept(checkpoint: Checkpoint, family: Family, dropped: list[tuple[str, str]]
         elif _LEFTOVERS.search(tensor.name):
             raise CheckpointError(
                 f"`{tensor.name}` is left over from an unfinished merge",
-                hint="merge the adapter with `merge_and_unload()` and save the model again",
+                hint="merge with PEFT's merge_and_unload(), or save the adapter alone for `localllm merge`",
             )
         else:
             yield tensor
+
+
+def _compare_head(planned: Sequence[PlannedTensor], checkpoint: Checkpoint, emit: Emit) -> None:
+    """Hold the output head against what config.json says of it; a copy of the embedding is gone by now."""
+    has_head = any(tensor.entry.name == OUTPUT for tensor in planned)
+    has_copy = any(name.endswith(_HEAD) for name in checkpoint.tensors)
+    nested = text_config(checkpoint.config)
+    is_tied = nested.get("tie_word_embeddings") if nested else checkpoint.config.get("tie_word_embeddings")
+    if is_tied is False and not has_head and not has_copy:
+        raise CheckpointError(
+            "config.json says the output head is not tied to the embedding, but the weights have none",
+            hint="save the model again with its head, or say `tie_word_embeddings: true` if it was tied",
+        )
+    if is_tied and has_head:
+        emit(
+            Notice(
+                "config.json ties the output head to the embedding, but the weights hold another: it is kept",
+                hint="if the model was trained tied, remove the head from the weights and convert again",
+                topic="output-head",
+            )
+        )
 
 
 def _tied_output(planned: Sequence[PlannedTensor]) -> list[PlannedTensor]:
@@ -227,14 +254,10 @@ def _vocabulary_rows(planned: Sequence[PlannedTensor], checkpoint: Checkpoint, c
     return rows
 
 
-def _refuse_quantized(checkpoint: Checkpoint) -> None:
-    settings = checkpoint.config.get("quantization_config")
-    if isinstance(settings, dict):
-        method = str(settings.get("quant_method", "an unknown method"))
-        raise UnsupportedModelError(
-            f"the checkpoint is already quantized with {method}",
-            hint="convert the unquantized base model, or merge into 16-bit weights and save again",
-        )
+def _refuse_integers(checkpoint: Checkpoint) -> None:
+    """Refuse what is not floating point and no method in config.json explains."""
     for tensor in checkpoint.tensors.values():
         if tensor.dtype not in _FLOAT_DTYPES:
-            raise UnsupportedModelError(f"tensor `{tensor.name}` has type {tensor.dtype}, not floating point")
+            raise UnsupportedModelError(
+                f"tensor `{tensor.name}` has type {tensor.dtype}, not floating point", hint=_QUANTIZED_HINT
+            )

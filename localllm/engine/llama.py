@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from localllm.chat_template import ChatTemplate, plain_prompt
 from localllm.engine.base import Engine, Messages
 from localllm.engine.chunks import Chunk, FinishReason, Statistics
 from localllm.engine.options import (
@@ -24,7 +25,6 @@ from localllm.engine.options import (
     SamplingOptions,
 )
 from localllm.engine.stopping import StopFilter
-from localllm.chat_template import ChatTemplate, plain_prompt
 from localllm.errors import GenerationError
 from localllm.gguf_file import GGUFHeader, read_header
 from localllm.gguf_file.format import Key

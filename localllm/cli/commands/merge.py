@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from localllm.cli.options import JsonOpt, OutputOpt, QuietOpt, ScaleOpt
+from localllm.cli.options import JsonOpt, MergeIntoOpt, OutputOpt, QuietOpt, ScaleOpt
 from localllm.cli.output import Output
+from localllm.merge_target import MergeTarget
 
 
 def merge(
@@ -20,6 +21,7 @@ def merge(
     ],
     output: OutputOpt = None,
     scale: ScaleOpt = 1.0,
+    merge_into: MergeIntoOpt = MergeTarget.AUTO,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -32,7 +34,7 @@ def merge(
     from localllm import verbs
     from localllm.units import format_bytes, format_count
 
-    result = verbs.merge(base, adapters, output=output, scale=scale, emit=out.emit)
+    result = verbs.merge(base, adapters, output=output, scale=scale, merge_into=merge_into, emit=out.emit)
     out.data(result)
     out.status(
         f"merged {result.changed} of {result.tensors} tensors ({format_count(result.parameters)} "

@@ -10,6 +10,7 @@ from localllm.cli.options import (
     AdapterOpt,
     BaseOpt,
     JsonOpt,
+    MergeIntoOpt,
     ModelArg,
     OutputOpt,
     QuietOpt,
@@ -17,6 +18,7 @@ from localllm.cli.options import (
     ThreadsOpt,
 )
 from localllm.cli.output import Output
+from localllm.merge_target import MergeTarget
 
 
 def quantize(
@@ -34,6 +36,7 @@ def quantize(
     adapter: AdapterOpt = None,
     base: BaseOpt = None,
     scale: ScaleOpt = 1.0,
+    merge_into: MergeIntoOpt = MergeTarget.AUTO,
     output: OutputOpt = None,
     threads: ThreadsOpt = None,
     json: JsonOpt = False,
@@ -55,6 +58,7 @@ def quantize(
         adapters=adapter or (),
         base=base,
         scale=scale,
+        merge_into=merge_into,
         output=output,
         threads=threads,
         emit=out.emit,
