@@ -9,8 +9,7 @@ from pathlib import Path
 from localllm.adapters import is_adapter
 from localllm.adapters.settings import read_settings
 from localllm.checkpoint import open_checkpoint
-from localllm.dequantization import dequantized
-from localllm.dequantization.unquantized_base import unquantized_base
+from localllm.dequantization import dequantized, unquantized_base
 from localllm.errors import NotFoundError, UnsupportedModelError
 from localllm.store import library_checkpoint, models_directory, shipped_checkpoint
 

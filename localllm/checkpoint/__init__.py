@@ -9,6 +9,7 @@ from localllm.checkpoint.directory import (
     read_config,
 )
 from localllm.checkpoint.json_file import read_json
+from localllm.checkpoint.origin import is_hub_name, stated_bases
 from localllm.checkpoint.safetensors_file import native_bytes, read_safetensors, write_safetensors
 from localllm.checkpoint.tensor import DTYPE_BYTES, DerivedTensor, StoredTensor, Tensor
 from localllm.checkpoint.weights import WEIGHTS_INDEX, open_weights
@@ -22,6 +23,7 @@ __all__ = [
     "Tensor",
     "architecture_of",
     "is_checkpoint",
+    "is_hub_name",
     "native_bytes",
     "open_checkpoint",
     "open_weights",
@@ -29,5 +31,6 @@ __all__ = [
     "read_config",
     "read_json",
     "read_safetensors",
+    "stated_bases",
     "write_safetensors",
 ]

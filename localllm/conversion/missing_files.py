@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from localllm.bases import find_base
-from localllm.checkpoint import Checkpoint
-from localllm.conversion.metadata import model_card
+from localllm.checkpoint import Checkpoint, stated_bases
 from localllm.errors import NotFoundError
 from localllm.events import Emit, Notice
 
@@ -30,22 +28,11 @@ def completed(checkpoint: Checkpoint, base: Path | None, emit: Emit) -> Checkpoi
     if _has_tokenizer(checkpoint):
         return checkpoint
     found = next(
-        (place for name in base_names(checkpoint) if (place := find_base(name, checkpoint.directory))), None
+        (place for name in stated_bases(checkpoint) if (place := find_base(name, checkpoint.directory))), None
     )
     if found is None or found.resolve() == checkpoint.directory.resolve():
         return checkpoint  # building the vocabulary will say what is missing
     return _from(checkpoint, found, emit)
-
-
-def base_names(checkpoint: Checkpoint) -> Iterator[str]:
-    """Yield what the checkpoint says it was made from: the model card, then config.json."""
-    stated = model_card(checkpoint.directory).get("base_model")
-    for name in (
-        *(stated if isinstance(stated, list) else (stated,)),
-        checkpoint.config.get("_name_or_path"),
-    ):
-        if isinstance(name, str) and name and name.isprintable():
-            yield name
 
 
 def _has_tokenizer(checkpoint: Checkpoint) -> bool:

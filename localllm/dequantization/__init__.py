@@ -6,7 +6,7 @@ ranges of rows, while they are read.
 """
 
 from localllm.dequantization.dequantize import dequantized
-from localllm.dequantization.methods import quantization_method
+from localllm.dequantization.methods import quantization_method, unquantized_base
 from localllm.dequantization.round_trip import as_in_training
 
-__all__ = ["as_in_training", "dequantized", "quantization_method"]
+__all__ = ["as_in_training", "dequantized", "quantization_method", "unquantized_base"]

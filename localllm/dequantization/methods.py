@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from localllm.checkpoint import Checkpoint
-from localllm.dequantization.unquantized_base import unquantized_base
+from localllm.checkpoint import Checkpoint, is_hub_name, stated_bases
 from localllm.errors import UnsupportedModelError
 
 _KEYS = ("quantization_config", "compression_config")  # the latter in the first years of compressed-tensors
@@ -88,6 +87,16 @@ def unsupported(checkpoint: Checkpoint, method: str, detail: str = "") -> Unsupp
         f"the checkpoint is quantized with {named}{detail}, which cannot be read",
         hint=f"convert its unquantized base, {base}" if base else _NO_BASE,
     )
+
+
+def unquantized_base(checkpoint: Checkpoint) -> str | None:
+    """Return the hub's name of the model a quantized checkpoint was made from, as far as it says so."""
+    own_name = checkpoint.directory.resolve().name
+    for name in stated_bases(checkpoint):
+        is_place = name == checkpoint.config.get("_name_or_path") and "/" not in name  # mostly a directory
+        if is_hub_name(name) and not is_place and name.split("/")[-1] != own_name:
+            return name
+    return None
 
 
 def _printable(text: str) -> str:

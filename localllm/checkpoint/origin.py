@@ -1,4 +1,4 @@
-"""The name of the model a quantized checkpoint was made from. The model card is a stranger's text."""
+"""What a checkpoint was made from, as it says itself. The model card is a stranger's text."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
-from localllm.checkpoint import Checkpoint
+from localllm.checkpoint.directory import Checkpoint
 
 _CARD = "README.md"
 _CARD_BYTES = 64 * 1024
@@ -17,28 +15,29 @@ _MAX_NAME = 96  # what the hub allows
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
 
-def unquantized_base(checkpoint: Checkpoint) -> str | None:
-    """Return the model the card calls `base_model`, else what config.json was loaded from; None if neither.
+def stated_bases(checkpoint: Checkpoint) -> Iterator[str]:
+    """Yield what the card calls `base_model`, as the hub has names, then where config.json was loaded from.
 
-    Only names as the hub has them: no paths, no control characters.
+    The latter may be a path of the machine it was trained on; no name has control characters.
     """
-    own_name = checkpoint.directory.resolve().name
-    for name in _candidates(checkpoint):
-        if _HUB_NAME.fullmatch(name) and len(name) <= _MAX_NAME and name.split("/")[-1] != own_name:
-            return name
-    return None
-
-
-def _candidates(checkpoint: Checkpoint) -> Iterator[str]:
     stated = _front_matter(checkpoint).get("base_model")
-    yield from (name for name in (stated if isinstance(stated, list) else [stated]) if isinstance(name, str))
+    for name in stated if isinstance(stated, list) else [stated]:
+        if isinstance(name, str) and is_hub_name(name):
+            yield name
     origin = checkpoint.config.get("_name_or_path")
-    if isinstance(origin, str) and "/" in origin:  # a single word is more often a directory
+    if isinstance(origin, str) and origin and origin.isprintable():
         yield origin
+
+
+def is_hub_name(name: str) -> bool:
+    """Tell whether a model on the hub can be called so: no path, no control characters."""
+    return _HUB_NAME.fullmatch(name) is not None and len(name) <= _MAX_NAME
 
 
 def _front_matter(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what the card says about itself; one that cannot be parsed says nothing."""
+    import yaml
+
     try:
         with (checkpoint.directory / _CARD).open("rb") as file:
             text = file.read(_CARD_BYTES).decode("utf-8", errors="replace")
