@@ -161,7 +161,7 @@ ERRORS: dict[str, Case] = {
     "overflow": Case(
         lambda d: weights(d, put(70000.0), "F32"), "has values too large for f16", "--outtype bf16"
     ),
-    "no tokenizer": Case(lambda d: remove(d, *TOKENIZER), "neither tokenizer.json nor", "base model"),
+    "no tokenizer": Case(lambda d: remove(d, *TOKENIZER), "neither tokenizer.json nor", "`--base DIRECTORY`"),
     "damaged tokenizer settings": Case(
         lambda d: (d / "tokenizer_config.json").write_text("[]"),
         "does not hold a JSON object",
