@@ -42,7 +42,7 @@ def build_vocabulary(
     else:
         raise TokenizerError(
             f"{checkpoint.directory} has neither tokenizer.json nor tokenizer.model",
-            hint="name the base model with `--base DIRECTORY`, or copy its tokenizer files into the directory",
+            hint="name the base model with `--base DIRECTORY`, or copy its tokenizer files here",
         )
     _drop_unused(vocabulary, checkpoint)
     vocabulary.rename_fillers()
