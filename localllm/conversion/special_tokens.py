@@ -14,7 +14,7 @@ from typing import Any
 
 from localllm.checkpoint import Checkpoint
 from localllm.conversion.config import text_config
-from localllm.conversion.tokens import Vocabulary
+from localllm.conversion.tokens import TEXT_ENDS, Vocabulary
 from localllm.errors import TokenizerError
 from localllm.gguf_file.format import Key, ValueType
 from localllm.gguf_file.writer import TypedValue, array, boolean, string, uint32
@@ -80,6 +80,8 @@ def _token_id(checkpoint: Checkpoint, vocabulary: Vocabulary, kind: str) -> int 
         if isinstance(index, bool) or not isinstance(index, int) or index == -1:
             continue
         if not 0 <= index < len(vocabulary.tokens):
+            if kind not in TEXT_ENDS:
+                return None  # added for training and left out: nothing is padded in a chat
             raise TokenizerError(
                 f"config.json says {kind}_token_id is {index}, but there are {len(vocabulary.tokens)} tokens"
             )

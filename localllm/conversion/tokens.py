@@ -17,6 +17,7 @@ from localllm.gguf_file.writer import TypedValue, array, boolean, string
 _SPACE_MARK = "\u2581"
 _ADD_BOS = "tokenizer.ggml.add_bos_token"
 _UNUSED_SCORE = -10000.0
+TEXT_ENDS = ("bos", "eos")
 SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _SPECIAL_LOOKING = ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -160,6 +161,12 @@ def configured_tokens(config: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]
             )
         tokens[int(key)] = entry
     return tokens
+
+
+def ends_of_text(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what tokenizer_config.json names as the beginning and the end of a text."""
+    for kind in TEXT_ENDS:
+        yield from _texts(config.get(f"{kind}_token"))
 
 
 def named_specials(config: Mapping[str, Any]) -> Iterator[str]:

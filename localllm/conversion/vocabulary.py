@@ -16,7 +16,7 @@ from localllm.conversion.sentencepiece_model import open_sentencepiece, sentence
 from localllm.conversion.special_tokens import chat_template_metadata
 from localllm.conversion.tokenizer_files import tokenizer_source
 from localllm.conversion.tokenizer_json import json_vocabulary
-from localllm.conversion.tokens import Vocabulary, named_specials, no_row
+from localllm.conversion.tokens import TEXT_ENDS, Vocabulary, ends_of_text, no_row
 from localllm.errors import TokenizerError
 from localllm.events import Emit, ignore
 
@@ -57,7 +57,7 @@ def _drop_unused(vocabulary: Vocabulary, checkpoint: Checkpoint) -> None:
     if not vocabulary.beyond:
         return
     templates = "".join(str(value.value) for value in chat_template_metadata(checkpoint).values())
-    named = set(named_specials(checkpoint.tokenizer_config))
+    named = set(ends_of_text(checkpoint.tokenizer_config))  # a padding token, say, is never read or written
     ends = set(_named_ids(checkpoint))
     for index, text in sorted(vocabulary.beyond.items()):
         where = (
@@ -78,7 +78,7 @@ def _drop_unused(vocabulary: Vocabulary, checkpoint: Checkpoint) -> None:
 def _named_ids(checkpoint: Checkpoint) -> Iterator[int]:
     """Yield the ids config.json and generation_config.json name as beginning or end."""
     for config in (checkpoint.config, text_config(checkpoint.config), checkpoint.generation_config):
-        for kind in ("bos", "eos"):
+        for kind in TEXT_ENDS:
             value = config.get(f"{kind}_token_id")
             yield from (item for item in (value if isinstance(value, list) else [value]) if type(item) is int)
 

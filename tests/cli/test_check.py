@@ -86,7 +86,8 @@ def token_without_row(directory: Path) -> None:
     rows = max(token["id"] for token in tiny_tokenizer()["added_tokens"]) + 1
     token = {"id": rows, "content": "[PAD]", "special": True}
     edit_tokenizer(directory, lambda c: c["added_tokens"].append({**c["added_tokens"][0], **token}))
-    edit_json(directory / "config.json", vocab_size=rows)
+    edit_json(directory / "config.json", vocab_size=rows, pad_token_id=rows)
+    edit_json(directory / "tokenizer_config.json", pad_token="[PAD]")
     name = "model.embed_tokens.weight"
     weights(directory, lambda t: t.update({name: t[name][:rows].copy()}))
 

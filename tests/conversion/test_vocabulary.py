@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from localllm.checkpoint import open_checkpoint
+from localllm.conversion.special_tokens import special_token_metadata
 from localllm.conversion.tokens import TokenType, Vocabulary, looks_special
 from localllm.conversion.verify import verify_tokenization
 from localllm.conversion.vocabulary import build_vocabulary
@@ -139,11 +140,22 @@ def test_an_added_token_without_a_row_that_the_model_lists_too(checkpoint: Path)
     assert built(checkpoint).dropped == ["<late>"]
 
 
+def test_a_padding_token_without_a_row_is_left_out(checkpoint: Path) -> None:
+    """As training scripts add one; nothing is padded in a chat."""
+    add_beyond(checkpoint)
+    edit_json(checkpoint / "tokenizer_config.json", pad_token="<late>")
+    edit_json(checkpoint / "config.json", pad_token_id=ROWS)
+    vocabulary = built(checkpoint)
+    assert vocabulary.dropped == ["<late>"]
+    keys = special_token_metadata(open_checkpoint(checkpoint), vocabulary)
+    assert "tokenizer.ggml.padding_token_id" not in keys
+
+
 @pytest.mark.parametrize(
     ("file", "values", "reason"),
     [
         ("tokenizer_config.json", {"eos_token": "<late>"}, "the configuration names it"),
-        ("tokenizer_config.json", {"pad_token": {"content": "<late>"}}, "the configuration names it"),
+        ("tokenizer_config.json", {"bos_token": {"content": "<late>"}}, "the configuration names it"),
         ("chat_template.json", {"chat_template": "{{ x }}<late>"}, "the chat template uses it"),
         ("config.json", {"eos_token_id": [EOS, ROWS]}, "the configuration names it"),
         ("generation_config.json", {"eos_token_id": ROWS}, "the configuration names it"),
