@@ -7,9 +7,10 @@ an 8-bit code in blocks of 256. Every linear layer is rounded, the output head i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from dataclasses import replace
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from localllm.dequantization.rounding import rounded
 _BLOCK = 64
 _NESTED_BLOCK = 256
 _PIECE_BLOCKS = 16 * 1024
+_scaling = threading.Lock()
 # not linear layers, or kept in 16 bits by transformers
 _KEPT = (
     "embed_tokens.weight",
@@ -47,61 +49,64 @@ def _is_linear(tensor: Tensor) -> bool:
 
 
 def _rounded(tensor: Tensor) -> Tensor:
-    trip = _RoundTrip(tensor)
-    return DerivedTensor(tensor.name, "F32", tensor.shape, tensor.native_dtype, trip.rows)
+    def rows(first: int, count: int) -> NDArray[np.float32]:
+        return _round_trip(tensor, first, count)
+
+    return DerivedTensor(tensor.name, "F32", tensor.shape, tensor.native_dtype, rows)
 
 
-@dataclass
-class _RoundTrip:
-    """Computes rows of one matrix. Its blocks lie one after another and may cross rows."""
+def _round_trip(tensor: Tensor, first: int, count: int) -> NDArray[np.float32]:
+    """Return rows of a matrix, rounded. Its blocks lie one after another and may cross rows."""
+    columns = tensor.columns
+    begin, end = first * columns, (first + count) * columns
+    block, last = begin // _BLOCK, -(-end // _BLOCK)
+    values = _blocks(tensor, block, last - block)
+    absmax = np.abs(values).max(axis=1, keepdims=True)
+    normalised = values * np.divide(np.float32(1), absmax, out=np.zeros_like(absmax), where=absmax > 0)
+    codes = np.searchsorted(_borders(), normalised.reshape(-1))
+    restored = np.array(NF4, np.float32)[codes].reshape(values.shape) * _scales(tensor)[block:last, None]
+    np.copyto(restored, values, where=np.isnan(values))  # for the conversion to find
+    flat = np.ascontiguousarray(restored.reshape(-1)[begin - block * _BLOCK :][: end - begin])
+    return rounded(flat, tensor.native_dtype).reshape(count, columns)
 
-    tensor: Tensor
 
-    def rows(self, first: int, count: int) -> NDArray[np.float32]:
-        columns = self.tensor.columns
-        begin, end = first * columns, (first + count) * columns
-        block, last = begin // _BLOCK, -(-end // _BLOCK)
-        values = self._blocks(block, last - block)
-        absmax = np.abs(values).max(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            normalised = values * (np.float32(1) / absmax)[:, None]
-        codes = np.searchsorted(_borders(), normalised.reshape(-1))
-        scales = self._scales[block:last, None]
-        restored = np.array(NF4, np.float32)[codes].reshape(values.shape) * scales
-        flat = restored.reshape(-1)[begin - block * _BLOCK :][: end - begin]
-        return rounded(np.ascontiguousarray(flat), self.tensor.native_dtype).reshape(count, columns)
+def _scales(tensor: Tensor) -> NDArray[np.float32]:
+    with _scaling:  # or every thread would read the matrix for itself
+        return _quantized_scales(tensor)
 
-    @cached_property
-    def _scales(self) -> NDArray[np.float32]:
-        """Return the scales of all blocks after their own quantization."""
-        absmax = np.concatenate([np.abs(blocks).max(axis=1) for blocks in self._all_blocks()])
-        offset = np.float32(absmax.mean(dtype=np.float64))
-        absmax -= offset
-        padded = np.zeros(-(-len(absmax) // _NESTED_BLOCK) * _NESTED_BLOCK, np.float32)
-        padded[: len(absmax)] = absmax
-        groups = padded.reshape(-1, _NESTED_BLOCK)
-        largest = np.abs(groups).max(axis=1, keepdims=True)
-        normalised = np.divide(groups, largest, out=np.zeros_like(groups), where=largest > 0)
-        table = _dynamic_table()
-        codes = np.searchsorted((table[1:] + table[:-1]) / 2, normalised)
-        scales: NDArray[np.float32] = (table[codes] * largest).reshape(-1)[: len(absmax)] + offset
-        return scales
 
-    def _all_blocks(self) -> Iterator[NDArray[np.float32]]:
-        total = -(-self.tensor.rows * self.tensor.columns // _BLOCK)
-        for block in range(0, total, _PIECE_BLOCKS):
-            yield self._blocks(block, min(_PIECE_BLOCKS, total - block))
+@lru_cache(maxsize=2)
+def _quantized_scales(tensor: Tensor) -> NDArray[np.float32]:
+    """Return the scales of all blocks after their own quantization; those of the last matrices are kept."""
+    absmax = np.concatenate([np.abs(blocks).max(axis=1) for blocks in _all_blocks(tensor)])
+    offset = np.float32(absmax.mean(dtype=np.float64))
+    padded = np.zeros(-(-len(absmax) // _NESTED_BLOCK) * _NESTED_BLOCK, np.float32)
+    padded[: len(absmax)] = absmax - offset
+    groups = padded.reshape(-1, _NESTED_BLOCK)
+    largest = np.abs(groups).max(axis=1, keepdims=True)
+    normalised = np.divide(groups, largest, out=np.zeros_like(groups), where=largest > 0)
+    table = _dynamic_table()
+    codes = np.searchsorted((table[1:] + table[:-1]) / 2, normalised)
+    scales: NDArray[np.float32] = (table[codes] * largest).reshape(-1)[: len(absmax)] + offset
+    return scales
 
-    def _blocks(self, first: int, count: int) -> NDArray[np.float32]:
-        """Return blocks of 64 weights, shape (count, 64); what is missing from the last one is zero."""
-        columns, size = self.tensor.columns, self.tensor.rows * self.tensor.columns
-        begin, end = first * _BLOCK, min((first + count) * _BLOCK, size)
-        row, last = begin // columns, -(-end // columns)
-        read = as_float32(self.tensor.read_rows(row, last - row), self.tensor.dtype).reshape(-1)
-        flat = read[begin - row * columns :][: end - begin]
-        padded = np.zeros(count * _BLOCK, np.float32)
-        padded[: len(flat)] = flat
-        return padded.reshape(count, _BLOCK)
+
+def _all_blocks(tensor: Tensor) -> Iterator[NDArray[np.float32]]:
+    total = -(-tensor.rows * tensor.columns // _BLOCK)
+    for block in range(0, total, _PIECE_BLOCKS):
+        yield _blocks(tensor, block, min(_PIECE_BLOCKS, total - block))
+
+
+def _blocks(tensor: Tensor, first: int, count: int) -> NDArray[np.float32]:
+    """Return blocks of 64 weights, shape (count, 64); what is missing from the last one is zero."""
+    columns, size = tensor.columns, tensor.rows * tensor.columns
+    begin, end = first * _BLOCK, min((first + count) * _BLOCK, size)
+    row, last = begin // columns, -(-end // columns)
+    read = as_float32(tensor.read_rows(row, last - row), tensor.dtype).reshape(-1)
+    flat = read[begin - row * columns :][: end - begin]
+    padded = np.zeros(count * _BLOCK, np.float32)
+    padded[: len(flat)] = flat
+    return padded.reshape(count, _BLOCK)
 
 
 @cache
