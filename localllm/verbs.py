@@ -72,7 +72,7 @@ def convert(
     chosen = OutType(out_type)
     alone = _adapter(source)
     if alone is not None and not adapters:
-        _refuse_scale(scale)
+        _refuse_merging(scale, merge_into)
         if split_max_bytes is not None:
             raise UsageError("an adapter is not split", hint="leave out `--split-max-size`")
         return _convert_adapter(alone, base, output, chosen, name, emit)
@@ -110,7 +110,7 @@ def check(
     chosen = OutType(out_type)
     alone = _adapter(source)
     if alone is not None and not adapters:
-        _refuse_scale(scale)
+        _refuse_merging(scale, merge_into)
         return examine_adapter(alone, lambda: _base_directory(alone, base), chosen, emit)
     recipe, _ = _recipe(source, adapters, base, scale, merge_into)
     files = None if alone is not None else _files_from(base)
@@ -274,9 +274,15 @@ def _base_directory(adapter: Path, base: Model | None) -> Path:
     return found if found is not None and found.is_dir() else _base_of(adapter, base).path
 
 
-def _refuse_scale(scale: float) -> None:
+def _refuse_merging(scale: float, merge_into: str) -> None:
+    """Refuse what has no meaning for an adapter that stays one."""
     if scale != 1.0:
         raise UsageError("`--scale` is for merging; a GGUF adapter is scaled when it is used")
+    if merge_into != MergeTarget.AUTO:
+        raise UsageError(
+            "`--merge-into` is for merging, and an adapter alone becomes a GGUF adapter",
+            hint="to merge it, name the base: `localllm convert BASE --adapter ADAPTER`",
+        )
 
 
 def _files_from(base: Model | None) -> Path | None:

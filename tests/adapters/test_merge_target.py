@@ -110,6 +110,13 @@ def test_converting_merges_into_them_too(place: Path) -> None:
     assert (place / "0.gguf").read_bytes() != (place / "1.gguf").read_bytes()
 
 
+def test_an_adapter_that_stays_one_is_not_merged(place: Path) -> None:
+    words = ("convert", "./adapter", "--base", "./team/base", "--merge-into", "dequantized", "-o", "x.gguf")
+    result = localllm(*words, cwd=place)
+    assert result.returncode == 2
+    assert "an adapter alone becomes a GGUF adapter" in result.stderr
+
+
 def test_without_an_adapter_there_is_nothing_to_merge(place: Path) -> None:
     result = localllm("convert", "./team/base", "--merge-into", "dequantized", "-o", "x.gguf", cwd=place)
     assert result.returncode == 2
