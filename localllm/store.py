@@ -146,6 +146,15 @@ def resolve_source(text: str) -> Resolved:
     return resolve(text)
 
 
+def resolve_checkpoint(text: str) -> Resolved:
+    """Find what to convert: as `resolve_source`, but a checkpoint here comes before GGUF files elsewhere."""
+    found = resolve_source(text)
+    here = Path(text).expanduser()
+    if not found.is_checkpoint and is_checkpoint(here):
+        return Resolved(model_name(here.resolve()), here, None)
+    return found
+
+
 def existing_file(text: str) -> Path:
     """Return the GGUF file `text` stands for. Raise UsageError when it is only a checkpoint so far."""
     found = resolve(text)

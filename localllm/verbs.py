@@ -6,7 +6,8 @@ the library unless `output` says otherwise. Every function raises a LocalLLMErro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from localllm.store import (
     models_directory,
     output_path,
     resolve,
+    resolve_checkpoint,
     resolve_source,
     shipped_checkpoint,
     size_on_disk,
@@ -45,6 +47,7 @@ from localllm.store import (
 )
 
 Model = str | PathLike[str]
+_SEPARATORS = ("/", os.sep)
 
 
 def convert(
@@ -66,7 +69,8 @@ def convert(
 
     `adapters` are merged into it, at `scale` times their own. When `source` is itself an adapter, it
     becomes a GGUF adapter for `base`, by default the base model it names; a checkpoint takes tokenizer
-    files that it lacks from `base`. `metadata` is a JSON file of `general.*` keys.
+    files that it lacks from `base`. `output` is a file, or a directory when it is one or ends with a
+    separator. `metadata` is a JSON file of `general.*` keys.
     With `split_max_bytes` the model goes into several files of at most about that size, if it is larger.
     """
     chosen = OutType(out_type)
@@ -77,7 +81,7 @@ def convert(
             raise UsageError("an adapter is not split", hint="leave out `--split-max-size`")
         return _convert_adapter(alone, base, output, chosen, name, emit)
     recipe, recipe_name = _recipe(source, adapters, base, scale, merge_into)
-    target = Path(output) if output else _library_target(recipe_name, recipe, chosen)
+    target = _target(recipe_name, lambda: _level_of(recipe, chosen), output)
     return conversion.convert(
         recipe,
         output=target,
@@ -155,7 +159,7 @@ def quantize(
     several or when it ends with a separator. A checkpoint takes tokenizer files that it lacks from `base`.
     """
     wanted = parse_levels(levels)
-    recipe, name = _recipe(model, adapters, base, scale, merge_into)
+    recipe, name = _recipe(model, adapters, base, scale, merge_into, resolve_source)
     targets = _targets(name, wanted, output)
     return pipeline.quantize_model(
         recipe,
@@ -209,14 +213,19 @@ def load(
 
 
 def _recipe(
-    model: Model, adapters: Sequence[Model], base: Model | None, scale: float, merge_into: str
+    model: Model,
+    adapters: Sequence[Model],
+    base: Model | None,
+    scale: float,
+    merge_into: str,
+    find: Callable[[str], Resolved] = resolve_checkpoint,
 ) -> tuple[Recipe, str]:
     """Return what to make a model from, and its name: that of the base, then of the adapters."""
     alone = _adapter(model)
     if alone is not None:
         found, adapters = _base_of(alone, base), (alone, *adapters)
     else:
-        found = resolve_source(fspath(model))
+        found = find(fspath(model))
     directories = tuple(adapter_directory(fspath(adapter)) for adapter in adapters)
     if scale != 1.0 and not directories:
         raise UsageError("`--scale` needs an adapter to scale", hint="name one with `--adapter DIRECTORY`")
@@ -264,7 +273,7 @@ def _convert_adapter(
 ) -> ConversionResult:
     directory = _base_directory(adapter, base)
     label = "F32" if out_type is OutType.AUTO else out_type.value.upper()
-    target = Path(output) if output else output_path(model_name(adapter.resolve()), label)
+    target = _target(model_name(adapter.resolve()), lambda: label, output)
     return convert_adapter(adapter, directory, output=target, out_type=out_type, name=name, emit=emit)
 
 
@@ -297,19 +306,28 @@ def _overrides(metadata: Path | None) -> Mapping[str, Any] | None:
     return None if metadata is None else read_overrides(metadata.expanduser())
 
 
-def _library_target(name: str, recipe: Recipe, out_type: OutType) -> Path:
-    """Name the output after the type; `auto` is resolved from the checkpoint first."""
-    level = out_type.value.upper()
-    if out_type is OutType.AUTO:
-        level = conversion.resolve_type(recipe).name
-    return output_path(name, level)
+def _target(name: str, level: Callable[[], str], output: Model | None) -> Path:
+    """Return where the file of `name` goes: `output`, in it when it is a directory, or the library."""
+    if output is None:
+        return output_path(name, level())
+    path = Path(output).expanduser()
+    return path / f"{name}-{level()}.gguf" if _names_directory(output) else path
+
+
+def _names_directory(output: Model) -> bool:
+    return fspath(output).endswith(_SEPARATORS) or Path(output).expanduser().is_dir()
+
+
+def _level_of(recipe: Recipe, out_type: OutType) -> str:
+    """Return the level a conversion will have; `auto` is resolved from the checkpoint."""
+    return conversion.resolve_type(recipe).name if out_type is OutType.AUTO else out_type.value.upper()
 
 
 def _targets(name: str, levels: Sequence[Level], output: Model | None) -> list[tuple[Level, Path]]:
     if output is None:
         return [(level, output_path(name, level.name)) for level in levels]
-    text, path = fspath(output), Path(output).expanduser()
-    if len(levels) == 1 and not path.is_dir() and not text.endswith("/"):
+    path = Path(output).expanduser()
+    if len(levels) == 1 and not _names_directory(output):
         return [(levels[0], path)]
     if path.is_file():
         raise UsageError(f"{path} is a file, but several levels need a directory")

@@ -15,6 +15,7 @@ from localllm.store import (
     models_directory,
     output_path,
     resolve,
+    resolve_checkpoint,
     resolve_source,
     shipped_checkpoint,
     stored_models,
@@ -139,3 +140,12 @@ def test_the_files_of_a_split_model_are_one_model(tmp_path: Path) -> None:
     whole.unlink()
     assert resolve(f"{first.parent}{os.sep}").path == first
     assert model_name(first) == "m"
+
+
+def test_a_checkpoint_here_is_converted_before_files_of_the_same_name(working_directory: Path) -> None:
+    stored = put("m", "BF16", 1)
+    assert resolve_checkpoint("m").path == stored
+    (working_directory / "m").mkdir()
+    (working_directory / "m" / "config.json").write_text("{}")
+    assert resolve_checkpoint("m").path == Path("m")
+    assert resolve_source("m").path == stored

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,8 +50,10 @@ MergeIntoOpt = Annotated[
 ]
 ScaleOpt = Annotated[float, typer.Option("--scale", help="Strength of adapters, times their own.")]
 OutputOpt = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="Where to write instead of the library.", show_default=False),
+    str | None,  # a Path would lose the separator at the end that marks a directory
+    typer.Option(
+        "--output", "-o", metavar="PATH", help="Where to write instead of the library.", show_default=False
+    ),
 ]
 ContextOpt = Annotated[
     int | None,

@@ -81,3 +81,12 @@ def test_stdout_is_only_the_result(
     assert lines[1].startswith("Q8_0")
     assert len(lines) == 2
     assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_a_directory_as_output_gets_a_file_of_the_models_name(demo_checkpoint: Path, tmp_path: Path) -> None:
+    """Named with a separator at the end, or there already."""
+    for command in (("convert", demo_checkpoint), ("quantize", demo_checkpoint, "-q", "Q8_0")):
+        for output in ("new/", "new"):
+            result = localllm(*command, "-o", output, "--json", cwd=tmp_path)
+            assert result.returncode == 0, result.stderr
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"demo-BF16.gguf", "demo-Q8_0.gguf"}
