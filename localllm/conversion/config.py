@@ -18,6 +18,23 @@ EXPERT_COUNT = ("num_local_experts", "num_experts", "n_routed_experts")
 _ROPE_THETA = ("global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base")
 
 _LOCAL_THETA = ("local_rope_theta", "rope_local_theta", "swa_rope_theta", "rope_local_base_freq")
+_CONFIG_HINT = "it is damaged, or not the one that belongs to these weights; copy it from the base model"
+_LARGEST_INTEGER = 2**31 - 1
+_LARGEST_NUMBER = 3.4e38
+_ROPE_NUMBERS = (
+    "rope_theta",
+    "local_theta",
+    "factor",
+    "low_freq_factor",
+    "high_freq_factor",
+    "original_max_position_embeddings",
+    "partial_rotary_factor",
+    "attention_factor",
+    "extrapolation_factor",
+    "beta_fast",
+    "beta_slow",
+)
+_ROPE_LISTS = ("long_factor", "short_factor")
 _ROPE_EXTRAS = {
     "partial_rotary_factor": ("partial_rotary_factor", "rotary_pct", "rope_pct"),
     "original_max_position_embeddings": ("original_max_position_embeddings",),
@@ -37,14 +54,14 @@ class ModelConfig:
     def integer(self, *names: str) -> int:
         """Return a required whole number. Raise CheckpointError when it is missing or not one."""
         value = self.get(*names)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_INTEGER:
             raise self._missing(names, value, "a whole number")
         return value
 
     def number(self, *names: str) -> float:
         """Return a required number. Raise CheckpointError when it is missing or not one."""
         value = self.get(*names)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _is_number(value):
             raise self._missing(names, value, "a number")
         return float(value)
 
@@ -85,14 +102,22 @@ class ModelConfig:
     def _missing(self, names: Iterable[str], value: object, wanted: str) -> CheckpointError:
         names = " or ".join(f"`{name}`" for name in names)
         if value is None:
-            return CheckpointError(f"config.json has no {names}, which this architecture needs")
-        return CheckpointError(f"config.json: {names} must be {wanted}, not {value!r}")
+            return CheckpointError(
+                f"config.json has no {names}, which this architecture needs", hint=_CONFIG_HINT
+            )
+        return CheckpointError(f"config.json: {names} must be {wanted}, not {value!r:.40}", hint=_CONFIG_HINT)
 
 
 def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what a multimodal config.json says about its language model; empty for all others."""
     nested = (config.get(name) for name in _TEXT_CONFIGS)
     return next((value for value in nested if isinstance(value, Mapping)), {})
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value of config.json is a number that a float32 holds."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= _LARGEST_NUMBER
 
 
 def normalise(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> ModelConfig:
@@ -112,8 +137,9 @@ def _rope(merged: Mapping[str, Any]) -> dict[str, Any]:
     """Gather the rotary settings: theta, scaling type and its parameters."""
     given = merged.get("rope_parameters") or merged.get("rope_scaling") or {}
     if not isinstance(given, Mapping):
-        raise CheckpointError("config.json: the rope settings are not an object")
-    rope = dict(given.get("full_attention", given))
+        raise CheckpointError("config.json: the rope settings are not an object", hint=_CONFIG_HINT)
+    full = given.get("full_attention", given)
+    rope = dict(full if isinstance(full, Mapping) else given)
     if "rope_theta" not in rope:
         theta = next((merged[name] for name in _ROPE_THETA if merged.get(name) is not None), None)
         if theta is not None:
@@ -130,4 +156,22 @@ def _rope(merged: Mapping[str, Any]) -> dict[str, Any]:
         local = sliding.get("rope_theta", local)
     if local is not None:
         rope["local_theta"] = local
+    _check_rope(rope)
     return rope
+
+
+def _check_rope(rope: Mapping[str, Any]) -> None:
+    """Raise CheckpointError for a rotary setting of the wrong type."""
+    for name in _ROPE_NUMBERS:
+        value = rope.get(name)
+        if value is not None and not (_is_number(value) and value > 0):
+            raise CheckpointError(
+                f"config.json: the rope setting `{name}` must be a number above zero, not {value!r:.40}",
+                hint=_CONFIG_HINT,
+            )
+    for name in _ROPE_LISTS:
+        values = rope.get(name)
+        if values is not None and not (isinstance(values, list) and all(map(_is_number, values))):
+            raise CheckpointError(
+                f"config.json: the rope setting `{name}` must be a list of numbers", hint=_CONFIG_HINT
+            )

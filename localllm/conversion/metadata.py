@@ -114,7 +114,7 @@ def _sampling_defaults(checkpoint: Checkpoint, given: Mapping[str, Any]) -> Iter
         if isinstance(value, bool) or value is None:
             continue
         if kind is ValueType.STRING and isinstance(value, str):
-            yield f"general.sampling.{suffix}", string(value)
+            yield f"general.sampling.{suffix}", string(_clean_item(value))
         elif kind is not ValueType.STRING and isinstance(value, int | float):
             number = int(value) if kind is ValueType.INT32 else float(value)
             yield f"general.sampling.{suffix}", TypedValue(kind, number)

@@ -14,7 +14,8 @@ from typing import Any
 
 from localllm.checkpoint import Checkpoint
 from localllm.conversion.config import text_config
-from localllm.conversion.tokens import TEXT_ENDS, Vocabulary
+from localllm.conversion.tokenizer_files import nested_steps
+from localllm.conversion.tokens import TEXT_ENDS, Vocabulary, is_text
 from localllm.errors import TokenizerError
 from localllm.gguf_file.format import Key, ValueType
 from localllm.gguf_file.writer import TypedValue, array, boolean, string, uint32
@@ -94,8 +95,7 @@ def _added_automatically(checkpoint: Checkpoint) -> dict[str, bool]:
     content = checkpoint.json("tokenizer.json")
     added: dict[str, bool] = {}
     if isinstance(content, Mapping):
-        processor = content.get("post_processor") or {}
-        for step in processor.get("processors", [processor] if processor else []):
+        for step in nested_steps(content.get("post_processor"), "processors"):
             _read_post_processor(step, checkpoint.tokenizer_config, added)
     for kind in _ID_KEYS:
         value = checkpoint.tokenizer_config.get(f"add_{kind}_token")
@@ -112,16 +112,15 @@ def _read_post_processor(step: Mapping[str, Any], config: Mapping[str, Any], add
     elif kind == "RobertaProcessing":
         added.update(bos=True, eos=True, sep=True)
     elif kind == "TemplateProcessing":
-        single = step.get("single", [])
-        if len(single) > 1:
+        single = step.get("single")
+        if isinstance(single, list) and len(single) > 1:
             _read_template_end(single[0], _text(config.get("bos_token")), "bos", added)
             _read_template_end(single[-1], _text(config.get("eos_token")), "eos", added)
 
 
-def _read_template_end(
-    item: Mapping[str, Any], expected: str | None, kind: str, added: dict[str, bool]
-) -> None:
-    special = item.get("SpecialToken", {}).get("id")
+def _read_template_end(item: Any, expected: str | None, kind: str, added: dict[str, bool]) -> None:
+    token = item.get("SpecialToken") if isinstance(item, Mapping) else None
+    special = token.get("id") if isinstance(token, Mapping) else None
     if special is not None:
         added[kind] = expected is None or special == expected
 
@@ -136,6 +135,8 @@ def _templates(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     standalone = checkpoint.text("chat_template.jinja")
     if standalone is not None:
         yield "default", standalone
+        for path in sorted((checkpoint.directory / "additional_chat_templates").glob("*.jinja")):
+            yield path.stem, path.read_text(encoding="utf-8", errors="replace")
         return
     found = checkpoint.tokenizer_config.get("chat_template")
     if found is None:
@@ -145,4 +146,9 @@ def _templates(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
         yield "default", found
     elif isinstance(found, list):
         for entry in found:
-            yield str(entry["name"]), str(entry["template"])
+            if not isinstance(entry, Mapping) or not is_text(entry.get("template")):
+                raise TokenizerError(
+                    "the chat templates of the checkpoint are not a list of names and templates",
+                    hint="copy the base model's tokenizer_config.json, or save the tokenizer again",
+                )
+            yield str(entry.get("name")), str(entry["template"])

@@ -14,9 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localllm.checkpoint import open_checkpoint
+from localllm.conversion.prepare import Wishes, prepare_texts
 from localllm.conversion.source_tokenizer import open_source
 from localllm.conversion.vocabulary import build_vocabulary
 from localllm.errors import LocalLLMError, TokenizerError
+from localllm.events import ignore
+from localllm.gguf_file.writer import encode_header
 from tests.conversion.tiny_llama import ROWS, edit_json, write_tiny_llama
 from tests.conversion.tiny_tokenizer import tiny_tokenizer
 
@@ -31,7 +34,9 @@ Path_ = tuple[str | int, ...]
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_llama(tmp_path_factory.mktemp("hostile") / "tiny")
+    directory = write_tiny_llama(tmp_path_factory.mktemp("hostile") / "tiny")
+    (directory / "chat_template.jinja").unlink()  # the one in tokenizer_config.json counts
+    return directory
 
 
 def places(node: Any, here: Path_ = ()) -> Iterator[Path_]:
@@ -42,13 +47,19 @@ def places(node: Any, here: Path_ = ()) -> Iterator[Path_]:
         yield from places(value, (*here, key))
 
 
-TOKENIZER = {**tiny_tokenizer(), "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}]}}
+TOKENIZER = {
+    **tiny_tokenizer(adds_bos=True),
+    "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}]},
+}
 CONFIG: dict[str, Any] = {
     "tokenizer_class": "GPT2Tokenizer",
     "added_tokens_decoder": {"280": {"content": "<x>", "special": True}},
     "additional_special_tokens": ["<x>"],
     "extra_special_tokens": {"image": "<x>"},
     "eos_token": {"content": "<|im_end|>"},
+    "add_bos_token": True,
+    "add_prefix_space": False,
+    "chat_template": [{"name": "default", "template": "{{ messages }}"}, {"name": "x", "template": "y"}],
 }
 
 
@@ -95,7 +106,9 @@ def test_only_our_own_errors_come_out(
     message, tokens = "", []
     try:
         with unknown:  # candidates are tried in a child process: too slow for here
-            vocabulary = build_vocabulary(open_checkpoint(tiny), ROWS)
+            texts = prepare_texts(open_checkpoint(tiny), None, ROWS, Wishes(), ignore)
+            encode_header(texts.metadata, [])
+            vocabulary = texts.vocabulary
             tokens = vocabulary.tokens
             own = open_source(open_checkpoint(tiny), vocabulary.source)
             own.encode(own.plain_texts[:20])
