@@ -14,10 +14,17 @@ import yaml
 from numpy.typing import NDArray
 
 from localllm.assembly import Recipe, open_base, with_adapters
-from localllm.checkpoint import WEIGHTS_INDEX, Checkpoint, Tensor, native_bytes, write_safetensors
+from localllm.checkpoint import (
+    WEIGHTS_INDEX,
+    Checkpoint,
+    Tensor,
+    model_card,
+    native_bytes,
+    token_embedding,
+    write_safetensors,
+)
 from localllm.checkpoint.directory import TOKENIZER_FILES
 from localllm.conversion.encode import encode_float32, require_finite
-from localllm.conversion.metadata import model_card
 from localllm.errors import UsageError
 from localllm.events import Advanced, Emit, Finished, Started, ignore
 from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME
@@ -141,7 +148,7 @@ def _write_side_files(part: Path, checkpoint: Checkpoint, recipe: Recipe) -> Non
 def _with_vocabulary_size(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return config.json with as many tokens as the embedding has rows, where an adapter added some."""
     config = dict(checkpoint.config)
-    embedding = next((t for n, t in checkpoint.tensors.items() if n.endswith("embed_tokens.weight")), None)
+    embedding = token_embedding(checkpoint.tensors)
     if embedding is not None and embedding.is_derived and "vocab_size" in config:
         config["vocab_size"] = embedding.rows
     return config

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localllm.adapters.settings import AdapterSettings, read_settings
-from localllm.checkpoint import Tensor, read_safetensors
+from localllm.checkpoint import FLOAT_DTYPES, Tensor, read_safetensors
 from localllm.checkpoint.numbers import as_float32
 from localllm.errors import CheckpointError, NotFoundError, UnsupportedModelError
 
@@ -141,7 +141,7 @@ def _require_content(tensor: Tensor, directory: Path) -> None:
             f"{directory}: tensor `{tensor.name}` is empty, as DeepSpeed ZeRO-3 leaves what is not gathered",
             hint="set `stage3_gather_16bit_weights_on_model_save` and save the adapter again",
         )
-    if tensor.dtype not in ("F64", "F32", "F16", "BF16"):
+    if tensor.dtype not in FLOAT_DTYPES:
         raise UnsupportedModelError(f"tensor `{tensor.name}` has type {tensor.dtype}, not floating point")
 
 

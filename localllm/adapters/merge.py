@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localllm.adapters.adapter import Adapter, LowRank
-from localllm.checkpoint import Checkpoint, DerivedTensor, Tensor
+from localllm.checkpoint import EMBEDDINGS, HEADS, Checkpoint, DerivedTensor, Tensor
 from localllm.checkpoint.numbers import as_float32
 from localllm.errors import CheckpointError, UsageError
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from localllm.checkpoint.tensor import Compute
 
 _PREFIXES = re.compile(r"^((base_model|model|transformer|gpt_neox|language_model)\.)+")
-_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
-_HEADS = ("lm_head.weight", "embed_out.weight")
 # model types whose linear layers store (in, out), which PEFT calls fan_in_fan_out
 _TRANSPOSED_MODELS = ("gpt2",)
 _PIECE_WEIGHTS = 4 * 1024 * 1024
@@ -84,7 +82,7 @@ class _Merge:
         tensors = self.checkpoint.tensors
         if not self.checkpoint.config.get("tie_word_embeddings"):
             return tensors
-        return {name: tensor for name, tensor in tensors.items() if not name.endswith(_HEADS)}
+        return {name: tensor for name, tensor in tensors.items() if not name.endswith(HEADS)}
 
     @cached_property
     def _names(self) -> Mapping[str, str]:
@@ -94,16 +92,16 @@ class _Merge:
     @cached_property
     def _tied_embedding(self) -> str | None:
         """Return the embedding that is also the head, if the base has no head of its own."""
-        if any(name.endswith(_HEADS) for name in self._base):
+        if any(name.endswith(HEADS) for name in self._base):
             return None
-        return next((name for name in self._base if name.endswith(_EMBEDDINGS)), None)
+        return next((name for name in self._base if name.endswith(EMBEDDINGS)), None)
 
     def _name(self, name: str, module: str) -> str:
         """Return the base's name of an adapted parameter; that of a tied head is new."""
         short = _PREFIXES.sub("", name)
         if short in self._names:
             return self._names[short]
-        if short in _HEADS and self._tied_embedding is not None:
+        if short in HEADS and self._tied_embedding is not None:
             return short
         raise CheckpointError(
             f"the adapter changes `{module}`, which the base model does not have", hint=_OTHER_BASE
@@ -118,7 +116,7 @@ class _Merge:
     def _replacement(self, name: str, tensor: Tensor) -> Tensor:
         """Return the adapter's tensor in the base's place; only a vocabulary may have other rows."""
         base = self._current(name, {})
-        resizable = name.endswith((*_EMBEDDINGS, *_HEADS)) and base.shape[1:] == tensor.shape[1:]
+        resizable = name.endswith((*EMBEDDINGS, *HEADS)) and base.shape[1:] == tensor.shape[1:]
         if tensor.shape != base.shape and not (resizable and tensor.rows >= base.rows):
             raise CheckpointError(
                 f"the adapter's `{name}` has shape {list(tensor.shape)}, the base's {list(base.shape)}",
@@ -144,7 +142,7 @@ class _Merge:
         embedding = self._tied_embedding
         if embedding is None:
             return
-        head = next((name for name in _HEADS if name in changed), None)
+        head = next((name for name in HEADS if name in changed), None)
         if head is not None:
             self.unties = True
             return

@@ -9,13 +9,17 @@ from localllm.checkpoint.directory import (
     read_config,
 )
 from localllm.checkpoint.json_file import read_json
-from localllm.checkpoint.origin import is_hub_name, stated_bases
+from localllm.checkpoint.names import EMBEDDINGS, HEADS, token_embedding
+from localllm.checkpoint.origin import is_hub_name, model_card, stated_bases
 from localllm.checkpoint.safetensors_file import native_bytes, read_safetensors, write_safetensors
-from localllm.checkpoint.tensor import DTYPE_BYTES, DerivedTensor, StoredTensor, Tensor
+from localllm.checkpoint.tensor import DTYPE_BYTES, FLOAT_DTYPES, DerivedTensor, StoredTensor, Tensor
 from localllm.checkpoint.weights import WEIGHTS_INDEX, open_weights
 
 __all__ = [
     "DTYPE_BYTES",
+    "EMBEDDINGS",
+    "FLOAT_DTYPES",
+    "HEADS",
     "WEIGHTS_INDEX",
     "Checkpoint",
     "DerivedTensor",
@@ -24,6 +28,7 @@ __all__ = [
     "architecture_of",
     "is_checkpoint",
     "is_hub_name",
+    "model_card",
     "native_bytes",
     "open_checkpoint",
     "open_weights",
@@ -32,5 +37,6 @@ __all__ = [
     "read_json",
     "read_safetensors",
     "stated_bases",
+    "token_embedding",
     "write_safetensors",
 ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from localllm.checkpoint.directory import Checkpoint
 
 _CARD = "README.md"
-_CARD_BYTES = 64 * 1024
-_FRONT_MATTER = re.compile(r"---[ \t]*\r?\n(.*?)\r?\n---", re.DOTALL)
+_CARD_BYTES = 16 * 1024 * 1024
 _MAX_NAME = 96  # what the hub allows
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
@@ -20,7 +21,7 @@ def stated_bases(checkpoint: Checkpoint) -> Iterator[str]:
 
     The latter may be a path of the machine it was trained on; no name has control characters.
     """
-    stated = _front_matter(checkpoint).get("base_model")
+    stated = model_card(checkpoint.directory).get("base_model")
     for name in stated if isinstance(stated, list) else [stated]:
         if isinstance(name, str) and is_hub_name(name):
             yield name
@@ -34,15 +35,19 @@ def is_hub_name(name: str) -> bool:
     return _HUB_NAME.fullmatch(name) is not None and len(name) <= _MAX_NAME
 
 
-def _front_matter(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return what the card says about itself; one that cannot be parsed says nothing."""
+def model_card(directory: Path) -> dict[str, Any]:
+    """Return the front matter of the model card; one that is huge or cannot be parsed says nothing.
+
+    It is read by the gguf package, as other converters read it.
+    """
+    import gguf
     import yaml
 
+    logging.getLogger("gguf").setLevel(logging.ERROR)  # it reports every heuristic it tries
     try:
-        with (checkpoint.directory / _CARD).open("rb") as file:
-            text = file.read(_CARD_BYTES).decode("utf-8", errors="replace")
-        match = _FRONT_MATTER.match(text)
-        content = yaml.safe_load(match[1]) if match else None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        if (directory / _CARD).stat().st_size > _CARD_BYTES:
+            return {}
+        card: dict[str, Any] = gguf.Metadata.load_model_card(directory)
+    except (yaml.YAMLError, ValueError, OSError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return card

@@ -36,6 +36,7 @@ DTYPE_BYTES: dict[str, int] = {
     "U8": 1,
     "BOOL": 1,
 }
+FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")  # what weights are computed with as they are
 # what numpy has no type for comes as unsigned integers of the same width
 _NUMPY_DTYPES = {
     "F64": "<f8",

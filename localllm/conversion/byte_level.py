@@ -55,4 +55,5 @@ def _merge(merge: str | list[str]) -> str:
     """Join a merge pair with one space; a space inside a part is written as the byte-level alphabet does."""
     if isinstance(merge, str):
         return merge
-    return " ".join(part.replace(" ", _SPACE) for part in merge)
+    first, second = merge
+    return f"{first.replace(' ', _SPACE)} {second.replace(' ', _SPACE)}"

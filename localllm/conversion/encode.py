@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from localllm.checkpoint import Tensor
+from localllm.checkpoint import FLOAT_DTYPES, Tensor
 from localllm.checkpoint.numbers import as_float32
 from localllm.conversion.pieces import Piece
 from localllm.conversion.workspace import Workspace
@@ -29,7 +29,6 @@ _LARGEST = {
 }
 # what is encoded at a time: it stays in the processor's cache between the steps
 _SLICE_WEIGHTS = 128 * 1024
-_FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 def encode_piece(piece: Piece, space: Workspace) -> memoryview:
@@ -38,7 +37,7 @@ def encode_piece(piece: Piece, space: Workspace) -> memoryview:
     Raise CheckpointError for NaN or infinity in the weights, and for values the type cannot hold.
     """
     rows, dtype = piece.read(space), piece.dtype
-    if dtype not in _FLOATS:
+    if dtype not in FLOAT_DTYPES:
         rows, dtype = as_float32(rows, dtype), "F32"
     if dtype == piece.kind.name:
         _require_finite(largest_magnitude(rows, dtype), piece.source)

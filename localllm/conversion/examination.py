@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from localllm.adapters import open_adapter
 from localllm.assembly import Recipe, assemble
-from localllm.checkpoint import Checkpoint, open_without_weights
+from localllm.checkpoint import Checkpoint, open_without_weights, token_embedding
 from localllm.conversion.convert import prove_tokenization
 from localllm.conversion.families import family_of
 from localllm.conversion.lora import prepare_adapter
@@ -34,7 +34,6 @@ from localllm.errors import LocalLLMError
 from localllm.events import Emit, Event, Notice, ignore
 
 _Step = TypeVar("_Step")
-_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
 
 
 class Severity(StrEnum):
@@ -181,7 +180,7 @@ def _examine_texts(doctor: _Doctor, checkpoint: Checkpoint, model: Model | None,
 
 def _likely_rows(checkpoint: Checkpoint) -> int:
     """Return how many tokens the embedding or config.json says there are, 0 when neither does."""
-    embedding = next((t for name, t in checkpoint.tensors.items() if name.endswith(_EMBEDDINGS)), None)
+    embedding = token_embedding(checkpoint.tensors)
     if embedding is not None:
         return embedding.rows
     stated = checkpoint.config.get("vocab_size")

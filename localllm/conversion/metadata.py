@@ -7,15 +7,12 @@ untrusted model card: lengths are capped, control characters removed.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import gguf
-import yaml
 
-from localllm.checkpoint import Checkpoint
+from localllm.checkpoint import Checkpoint, model_card
 from localllm.conversion.plan import ConversionPlan
 from localllm.gguf_file.format import FILE_TYPES, Key, ValueType
 from localllm.gguf_file.writer import TypedValue, string, uint32
@@ -66,7 +63,6 @@ def general_metadata(
 def _from_model_card(
     checkpoint: Checkpoint, plan: ConversionPlan, name: str | None, given: Mapping[str, Any]
 ) -> dict[str, TypedValue]:
-    logging.getLogger("gguf").setLevel(logging.ERROR)  # it reports every heuristic it tries
     directory = checkpoint.directory.resolve()
     metadata = gguf.Metadata.apply_metadata_heuristic(
         gguf.Metadata(), model_card(directory), dict(checkpoint.config), directory, plan.parameters
@@ -81,15 +77,6 @@ def _from_model_card(
     metadata.set_gguf_meta_model(writer)
     own = (Key.ARCHITECTURE, Key.TYPE)
     return {key: _clean(value) for key, value in writer.kv_data[0].items() if key not in own}
-
-
-def model_card(directory: Path) -> dict[str, Any]:
-    """Return the card's front matter; a card that cannot be parsed says nothing."""
-    try:
-        card: dict[str, Any] = gguf.Metadata.load_model_card(directory)
-    except (yaml.YAMLError, ValueError, OSError):
-        return {}
-    return card
 
 
 def _clean(value: Any) -> TypedValue:

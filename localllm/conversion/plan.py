@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import gguf
 
-from localllm.checkpoint import Checkpoint, Tensor
+from localllm.checkpoint import FLOAT_DTYPES, HEADS, Checkpoint, Tensor, token_embedding
 from localllm.conversion.config import ModelConfig, text_config
 from localllm.conversion.family import ComputedTensor, Family
 from localllm.conversion.ops import Op
@@ -24,11 +24,9 @@ from localllm.events import Emit, Notice, ignore
 from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME, TensorType
 from localllm.gguf_file.writer import TensorEntry
 
-_HEAD = "lm_head.weight"
 EMBEDDING = "token_embd.weight"
 OUTPUT = "output.weight"
 _PIECE_WEIGHTS = 4 * 1024 * 1024
-_FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 _CONFIG_HINT = "is config.json the one that belongs to these weights?"
 _QUANTIZED_HINT = "config.json names no quantization method; was its quantization_config lost?"
 _LEFTOVERS = re.compile(r"(\.base_layer\.|\.lora_[AB]\.|lora_magnitude_vector)")
@@ -114,7 +112,7 @@ def plan_conversion(
     _require_shapes(planned, family, config)
     rows = _vocabulary_rows(planned, checkpoint, config)
     for tensor, reason in dropped:
-        emit(Notice(f"left out `{tensor}`: {reason}", topic="left-out", fixed=tensor.endswith(_HEAD)))
+        emit(Notice(f"left out `{tensor}`: {reason}", topic="left-out", fixed=tensor.endswith(HEADS)))
     return ConversionPlan(tuple(planned), chosen, rows, tuple(dropped))
 
 
@@ -158,7 +156,7 @@ def _kept(checkpoint: Checkpoint, family: Family, dropped: list[tuple[str, str]]
 def _compare_head(planned: Sequence[PlannedTensor], checkpoint: Checkpoint, emit: Emit) -> None:
     """Hold the output head against what config.json says of it; a copy of the embedding is gone by now."""
     has_head = any(tensor.entry.name == OUTPUT for tensor in planned)
-    has_copy = any(name.endswith(_HEAD) for name in checkpoint.tensors)
+    has_copy = any(name.endswith(HEADS) for name in checkpoint.tensors)
     nested = text_config(checkpoint.config)
     is_tied = nested.get("tie_word_embeddings") if nested else checkpoint.config.get("tie_word_embeddings")
     if is_tied is False and not has_head and not has_copy:
@@ -196,7 +194,7 @@ def _is_copy_of_embedding(head: Tensor, checkpoint: Checkpoint, family: Family) 
     """Tell whether an output head repeats the token embedding byte for byte (a tied model saved twice)."""
     if not family.output_optional or not checkpoint.config.get("tie_word_embeddings"):
         return False
-    embedding = next((t for n, t in checkpoint.tensors.items() if n.endswith("embed_tokens.weight")), None)
+    embedding = token_embedding(checkpoint.tensors)
     if embedding is None or (embedding.dtype, embedding.shape) != (head.dtype, head.shape):
         return False
     pairs = zip(embedding.read_pieces(_PIECE_WEIGHTS), head.read_pieces(_PIECE_WEIGHTS), strict=True)
@@ -257,7 +255,7 @@ def _vocabulary_rows(planned: Sequence[PlannedTensor], checkpoint: Checkpoint, c
 def _refuse_integers(checkpoint: Checkpoint) -> None:
     """Refuse what is not floating point and no method in config.json explains."""
     for tensor in checkpoint.tensors.values():
-        if tensor.dtype not in _FLOAT_DTYPES:
+        if tensor.dtype not in FLOAT_DTYPES:
             raise UnsupportedModelError(
                 f"tensor `{tensor.name}` has type {tensor.dtype}, not floating point", hint=_QUANTIZED_HINT
             )

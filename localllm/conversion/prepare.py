@@ -113,7 +113,7 @@ def prepare_texts(
 ) -> Texts:
     """Build the vocabulary for an embedding of `rows` rows, find special tokens and chat template."""
     vocabulary = build_vocabulary(checkpoint, rows, wishes.pre, emit)
-    for token in vocabulary.dropped:
+    for _, token in sorted(vocabulary.beyond.items()):
         emit(
             Notice(
                 f"left out the added token {token!r}: the embedding has no row for it, it was never used",

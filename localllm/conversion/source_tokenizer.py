@@ -75,7 +75,7 @@ class _Tokenizers:
 
     def __init__(self, checkpoint: Checkpoint, source: str) -> None:
         self._source = source
-        self._tokenizer = load_tokenizer(_text(checkpoint, source), source)
+        self._tokenizer = _open_tokenizer(checkpoint, source)
         added = list(self._tokenizer.get_added_tokens_decoder().values())
         steps = {
             "normalizer": _state(self._tokenizer.normalizer),
@@ -106,6 +106,17 @@ class _Tokenizers:
         return encode_with(self._tokenizer, texts, self._source)
 
 
+def _open_tokenizer(checkpoint: Checkpoint, source: str) -> Any:
+    """Open a tokenizer.json where it lies: as a text it would be in memory several times over."""
+    from tokenizers import Tokenizer
+
+    path = checkpoint.file(source) if source == TOKENIZER_JSON else None
+    if path is None:
+        return load_tokenizer(json.dumps(read_tokenizer(checkpoint, source)), source)
+    with _translated(source):
+        return Tokenizer.from_file(str(path))
+
+
 def load_tokenizer(text: str, label: str) -> Any:
     """Return the Tokenizer of a tokenizer.json. Raise TokenizerError when the `tokenizers` package cannot."""
     from tokenizers import Tokenizer
@@ -133,11 +144,6 @@ def _translated(label: str) -> Iterator[None]:
             f"the `tokenizers` package cannot use {label}: {reason[:160]}",
             hint=COPY_AGAIN,
         ) from None
-
-
-def _text(checkpoint: Checkpoint, source: str) -> str:
-    text = checkpoint.text(source) if source == TOKENIZER_JSON else None
-    return json.dumps(read_tokenizer(checkpoint, source)) if text is None else text
 
 
 def comparable_lines(content: Mapping[str, Any]) -> list[str]:

@@ -14,8 +14,9 @@ from typing import Any
 
 from localllm.checkpoint import Checkpoint
 from localllm.conversion.config import text_config
+from localllm.conversion.pretokenizer_names import ADDS_BOS
 from localllm.conversion.tokenizer_files import nested_steps
-from localllm.conversion.tokens import TEXT_ENDS, Vocabulary, is_text
+from localllm.conversion.tokens import TEXT_ENDS, Vocabulary, is_text, token_text
 from localllm.errors import TokenizerError
 from localllm.gguf_file.format import Key, ValueType
 from localllm.gguf_file.writer import TypedValue, array, boolean, string, uint32
@@ -44,7 +45,8 @@ def special_token_metadata(
         index = _token_id(checkpoint, vocabulary, kind)
         if index is not None:
             values[f"tokenizer.ggml.{key}_token_id"] = uint32(index)
-    for kind, added in _added_automatically(checkpoint).items():
+    added_by_default = {"bos": False} if vocabulary.pre in ADDS_BOS else {}  # or llama.cpp would add one
+    for kind, added in {**added_by_default, **_added_automatically(checkpoint)}.items():
         values[f"tokenizer.ggml.add_{kind}_token"] = boolean(added)
     stated = checkpoint.tokenizer_config.get("add_prefix_space")
     prefix = next((value for value in (adds_space, vocabulary.adds_space, stated) if value is not None), None)
@@ -71,9 +73,8 @@ def chat_template_metadata(checkpoint: Checkpoint) -> dict[str, TypedValue]:
 
 
 def _token_id(checkpoint: Checkpoint, vocabulary: Vocabulary, kind: str) -> int | None:
-    entry = checkpoint.tokenizer_config.get(f"{kind}_token")
-    text = entry.get("content") if isinstance(entry, Mapping) else entry
-    if isinstance(text, str) and text in vocabulary.ids:
+    text = token_text(checkpoint.tokenizer_config.get(f"{kind}_token"))
+    if text is not None and text in vocabulary.ids:
         return vocabulary.ids[text]
     configs = (checkpoint.config, text_config(checkpoint.config), checkpoint.generation_config)
     for config in configs:
@@ -84,7 +85,8 @@ def _token_id(checkpoint: Checkpoint, vocabulary: Vocabulary, kind: str) -> int 
             if kind not in TEXT_ENDS:
                 return None  # added for training and left out: nothing is padded in a chat
             raise TokenizerError(
-                f"config.json says {kind}_token_id is {index}, but there are {len(vocabulary.tokens)} tokens"
+                f"config.json says {kind}_token_id is {index}, but there are {len(vocabulary.tokens)} tokens",
+                hint="correct it in config.json, or take the base model's",
             )
         return index
     return None
@@ -114,8 +116,8 @@ def _read_post_processor(step: Mapping[str, Any], config: Mapping[str, Any], add
     elif kind == "TemplateProcessing":
         single = step.get("single")
         if isinstance(single, list) and len(single) > 1:
-            _read_template_end(single[0], _text(config.get("bos_token")), "bos", added)
-            _read_template_end(single[-1], _text(config.get("eos_token")), "eos", added)
+            _read_template_end(single[0], token_text(config.get("bos_token")), "bos", added)
+            _read_template_end(single[-1], token_text(config.get("eos_token")), "eos", added)
 
 
 def _read_template_end(item: Any, expected: str | None, kind: str, added: dict[str, bool]) -> None:
@@ -123,11 +125,6 @@ def _read_template_end(item: Any, expected: str | None, kind: str, added: dict[s
     special = token.get("id") if isinstance(token, Mapping) else None
     if special is not None:
         added[kind] = expected is None or special == expected
-
-
-def _text(entry: Any) -> str | None:
-    value = entry.get("content") if isinstance(entry, Mapping) else entry
-    return value if isinstance(value, str) else None
 
 
 def _templates(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:

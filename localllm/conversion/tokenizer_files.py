@@ -7,11 +7,19 @@ is then part of the tokenizer's class; it is known here for the classes that lla
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from localllm.checkpoint import Checkpoint
 from localllm.conversion.pretokenizers import GPT2_STEPS, QWEN2_STEPS
-from localllm.conversion.tokens import COPY_AGAIN, SPECIAL_KINDS, configured_tokens, is_text, looks_special
+from localllm.conversion.tokens import (
+    COPY_AGAIN,
+    SPECIAL_KINDS,
+    configured_tokens,
+    is_text,
+    looks_special,
+    token_text,
+)
 from localllm.errors import TokenizerError
 
 TOKENIZER_JSON, VOCAB_JSON = "tokenizer.json", "vocab.json"
@@ -66,7 +74,7 @@ def _check(content: Any, source: str) -> None:
     merges = model.get("merges")
     if not merges:
         raise TokenizerError(f"{source} has no merges, which llama.cpp needs", hint=COPY_AGAIN)
-    if not isinstance(merges, list) or not all(map(_is_merge, merges)):
+    if not isinstance(merges, list) or not _are_merges(merges):
         raise TokenizerError(f"{source} is damaged: a merge is not a pair of tokens", hint=COPY_AGAIN)
     _check_merging(model, source)
 
@@ -112,10 +120,16 @@ def _added_problem(added: Any) -> str | None:
     return None
 
 
-def _is_merge(merge: Any) -> bool:
-    if isinstance(merge, str):
-        return is_text(merge) and merge.count(" ") == 1
-    return isinstance(merge, list) and len(merge) == 2 and is_text(merge[0]) and is_text(merge[1])
+def _are_merges(merges: list[Any]) -> bool:
+    """Tell whether all are pairs of texts, lists or with a space between; there are hundreds of thousands."""
+    lists = [merge for merge in merges if isinstance(merge, list)]
+    texts = [merge for merge in merges if isinstance(merge, str)]
+    if len(lists) + len(texts) < len(merges) or set(map(len, lists)) - {2}:
+        return False
+    parts = [*chain.from_iterable(lists), *texts]
+    if set(map(type, parts)) - {str} or not is_text("".join(parts)):
+        return False
+    return all(text.count(" ") == 1 for text in texts)
 
 
 def _from_vocab_json(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -198,7 +212,6 @@ def _special_texts(checkpoint: Checkpoint) -> Iterator[str]:
     named = checkpoint.json("special_tokens_map.json")
     for config in (named if isinstance(named, Mapping) else {}, checkpoint.tokenizer_config):
         for kind in SPECIAL_KINDS:
-            entry = config.get(f"{kind}_token")
-            text = entry.get("content") if isinstance(entry, Mapping) else entry
-            if is_text(text):
-                yield str(text)
+            text = token_text(config.get(f"{kind}_token"))
+            if text is not None and is_text(text):
+                yield text

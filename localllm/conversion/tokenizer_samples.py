@@ -55,7 +55,7 @@ _LINES = (
     "SELECT name, COUNT(*) AS n FROM boats WHERE length >= 12.5 GROUP BY name;",
     '{"key": [1, 2.5, null, true], "nested": {"a\\"b": "\\u00e9"}}',
     "<div class=\"note\" id='n1'>5 &lt; 6 &amp; 7</div><!-- end -->",
-    "$ grep -rn 'TODO' ./src | sort -u > out.txt 2>&1 && echo \"$HOME/${USER}\"",
+    "$ grep -rn 'needle' ./src | sort -u > out.txt 2>&1 && echo \"$HOME/${USER}\"",
     'fn main() { let v: Vec<u8> = vec![0u8; 16]; println!("{:?}", &v[..4]); }',
     "\\begin{equation} \\sum_{i=1}^{n} x_i^2 \\leq \\frac{1}{2} \\end{equation}",
     "| a | b |\n|---|:-:|\n| 1 | `x` |\n\n- item **bold** _it_\n  1. sub\n> quote",

@@ -9,13 +9,11 @@ from enum import IntEnum
 from itertools import count
 from typing import Any
 
-from localllm.conversion.pretokenizer_names import ADDS_BOS
 from localllm.errors import TokenizerError
 from localllm.gguf_file.format import Key, ValueType
-from localllm.gguf_file.writer import TypedValue, array, boolean, string
+from localllm.gguf_file.writer import TypedValue, array, string
 
 _SPACE_MARK = "\u2581"
-_ADD_BOS = "tokenizer.ggml.add_bos_token"
 _UNUSED_SCORE = -10000.0
 TEXT_ENDS = ("bos", "eos")
 SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -42,7 +40,7 @@ class Vocabulary:
 
     `source` is the file it was built from. `adds_space` tells whether the tokenizer puts a space in
     front of every text; None where llama.cpp's default for the kind of vocabulary is right. `beyond` holds
-    added tokens whose ids have no row; `dropped` the texts of those that were left out for it.
+    added tokens that are left out, because their ids have no row.
     """
 
     source: str
@@ -55,7 +53,6 @@ class Vocabulary:
     adds_space: bool | None = None
     ids: dict[str, int] = field(default_factory=dict)
     beyond: dict[int, str] = field(default_factory=dict)
-    dropped: list[str] = field(default_factory=list)
 
     @classmethod
     def unused(cls, source: str, model: str, pre: str, rows: int, *, scored: bool = False) -> Vocabulary:
@@ -93,18 +90,13 @@ class Vocabulary:
                 self.tokens[index] = next(name for name in names if name not in taken)
 
     def metadata(self) -> dict[str, TypedValue]:
-        """Return the tokenizer keys, special tokens excepted.
-
-        Some pre-tokenizers make llama.cpp add BOS by default, which is for those keys to say.
-        """
+        """Return the tokenizer keys, special tokens excepted."""
         values: dict[str, TypedValue] = {
             Key.TOKENIZER_MODEL: string(self.model),
             Key.TOKENIZER_PRE: string(self.pre),
             Key.TOKENS: array(ValueType.STRING, self.tokens),
             Key.TOKEN_TYPES: array(ValueType.INT32, self.types),
         }
-        if self.pre in ADDS_BOS:
-            values[_ADD_BOS] = boolean(False)
         if self.scores is not None:
             values[Key.SCORES] = array(ValueType.FLOAT32, self.scores)
         if self.merges is not None:
@@ -163,6 +155,12 @@ def configured_tokens(config: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]
     return tokens
 
 
+def token_text(entry: Any) -> str | None:
+    """Return the text of a token as the configurations spell it: the text itself, or an object around it."""
+    text = entry.get("content") if isinstance(entry, Mapping) else entry
+    return text if isinstance(text, str) else None
+
+
 def ends_of_text(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield what tokenizer_config.json names as the beginning and the end of a text."""
     for kind in TEXT_ENDS:
@@ -187,8 +185,8 @@ def is_text(value: Any) -> bool:
 
 
 def _texts(entry: Any) -> Iterator[str]:
-    text = entry.get("content") if isinstance(entry, Mapping) else entry
-    if isinstance(text, str):
+    text = token_text(entry)
+    if text is not None:
         yield text
 
 

@@ -37,19 +37,24 @@ def verify_tokenization(path: Path, checkpoint: Checkpoint, source: str) -> list
     llama.cpp that were met and let pass. Raise TokenizerError with the first text that differs otherwise,
     ModelLoadError when the vocabulary is refused.
     """
-    own = open_source(checkpoint, source)
-    found = tokenize_with_file(path, own.plain_texts, own.special_texts)
-    rows = zip(
-        (*own.plain_texts, *own.special_texts),
-        (*own.encode(own.plain_texts), *own.encode_special(own.special_texts)),
-        (*found.plain, *found.special),
-        strict=True,
-    )
+    plain, special, expected = _expected(checkpoint, source)
+    found = tokenize_with_file(path, plain, special)
+    rows = zip((*plain, *special), expected, (*found.plain, *found.special), strict=True)
     # an id beyond the vocabulary is that of a token that was left out
     different = [
         (text, ids) for text, wanted, ids in rows if wanted != ids and max(wanted, default=0) < found.size
     ]
     return _let_pass(different, path, checkpoint, source) if different else []
+
+
+def _expected(checkpoint: Checkpoint, source: str) -> tuple[list[str], list[str], list[list[int]]]:
+    """Return plain texts, texts with added tokens, and the ids of both.
+
+    The tokenizer, hundreds of megabytes for a large vocabulary, is gone before llama.cpp loads its own.
+    """
+    own = open_source(checkpoint, source)
+    expected = [*own.encode(own.plain_texts), *own.encode_special(own.special_texts)]
+    return own.plain_texts, own.special_texts, expected
 
 
 def _let_pass(

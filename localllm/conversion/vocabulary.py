@@ -26,7 +26,7 @@ def build_vocabulary(
 ) -> Vocabulary:
     """Build the vocabulary for an embedding of `rows` rows.
 
-    `pre` overrides the pre-tokenizer. `Vocabulary.dropped` names added tokens that were left out. Raise
+    `pre` overrides the pre-tokenizer. `Vocabulary.beyond` holds added tokens that were left out. Raise
     UsageError when llama.cpp knows no such `pre`, TokenizerError when there are no tokenizer files, they are
     damaged, a token in use has no row, or the pre-tokenizer is unknown; to find those that tokenize alike
     takes a few seconds, of which `emit` hears.
@@ -44,7 +44,7 @@ def build_vocabulary(
             f"{checkpoint.directory} has neither tokenizer.json nor tokenizer.model",
             hint="name the base model with `--base DIRECTORY`, or copy its tokenizer files here",
         )
-    _drop_unused(vocabulary, checkpoint)
+    _require_unused(vocabulary, checkpoint)
     vocabulary.rename_fillers()
     _require_bytes(vocabulary)
     _require_unique(vocabulary)
@@ -52,8 +52,8 @@ def build_vocabulary(
     return vocabulary
 
 
-def _drop_unused(vocabulary: Vocabulary, checkpoint: Checkpoint) -> None:
-    """Leave out added tokens beyond the embedding. Raise TokenizerError when one of them is in use."""
+def _require_unused(vocabulary: Vocabulary, checkpoint: Checkpoint) -> None:
+    """Raise TokenizerError when an added token beyond the embedding is in use."""
     if not vocabulary.beyond:
         return
     templates = "".join(str(value.value) for value in chat_template_metadata(checkpoint).values())
@@ -72,7 +72,6 @@ def _drop_unused(vocabulary: Vocabulary, checkpoint: Checkpoint) -> None:
                 f"{no_row(text, index, len(vocabulary.tokens)).message}, and {where}",
                 hint="the embedding was not resized for it; call `resize_token_embeddings` before training",
             )
-        vocabulary.dropped.append(text)
 
 
 def _named_ids(checkpoint: Checkpoint) -> Iterator[int]:

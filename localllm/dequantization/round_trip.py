@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from localllm.checkpoint import Checkpoint, DerivedTensor, Tensor
+from localllm.checkpoint import EMBEDDINGS, HEADS, Checkpoint, DerivedTensor, Tensor
 from localllm.checkpoint.numbers import as_float32
 from localllm.dequantization.bitsandbytes import NF4
 from localllm.dequantization.rounding import rounded
@@ -25,14 +25,7 @@ _NESTED_BLOCK = 256
 _PIECE_BLOCKS = 16 * 1024
 _scaling = threading.Lock()
 # not linear layers, or kept in 16 bits by transformers
-_KEPT = (
-    "embed_tokens.weight",
-    "wte.weight",
-    "wpe.weight",
-    "embed_in.weight",
-    "lm_head.weight",
-    "embed_out.weight",
-)
+_KEPT = (*EMBEDDINGS, *HEADS, "wpe.weight")
 
 
 def as_in_training(checkpoint: Checkpoint) -> Checkpoint:

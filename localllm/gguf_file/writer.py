@@ -165,8 +165,7 @@ class GGUFWriter:
 
 
 def _string(text: str) -> bytes:
-    data = text.encode()
-    return struct.pack("<Q", len(data)) + data
+    return _payload(ValueType.STRING, [text])
 
 
 def _value(value: TypedValue) -> bytes:
@@ -180,6 +179,7 @@ def _value(value: TypedValue) -> bytes:
 
 
 def _payload(kind: ValueType, values: Sequence[Any]) -> bytes:
-    if kind is ValueType.STRING:
-        return b"".join(map(_string, values))
+    if kind is ValueType.STRING:  # a vocabulary has hundreds of thousands, so nothing is called for each
+        texts = [text.encode() for text in values]
+        return b"".join([part for text in texts for part in (len(text).to_bytes(8, "little"), text)])
     return struct.pack(f"<{len(values)}{SCALAR_FORMATS[kind][0]}", *values)

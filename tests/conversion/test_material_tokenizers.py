@@ -107,7 +107,7 @@ def test_a_tokenizer_and_llama_cpp_agree(name: str, material: Path, tmp_path: Pa
 
 def _verify(checkpoint: Checkpoint) -> None:
     vocabulary = build_vocabulary(checkpoint, _rows(checkpoint))
-    assert vocabulary.dropped == []
+    assert vocabulary.beyond == {}
     path = write_vocabulary(checkpoint.directory, checkpoint, vocabulary)
     verify_tokenization(path, checkpoint, vocabulary.source)
 

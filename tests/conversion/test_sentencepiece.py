@@ -59,7 +59,7 @@ def test_added_tokens_of_every_file(file: str, material: Path, tmp_path: Path) -
     vocabulary = build_vocabulary(checkpoint, 514)
     assert vocabulary.tokens[512:] == ["<|turn|>", "<thought>"]
     assert vocabulary.types[513] == TokenType.USER_DEFINED
-    assert vocabulary.dropped == ["<late>"]
+    assert list(vocabulary.beyond.values()) == ["<late>"]
 
 
 def test_scores_are_ranks_of_the_first_pair() -> None:

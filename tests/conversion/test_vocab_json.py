@@ -46,7 +46,7 @@ def verified(checkpoint: Checkpoint) -> Vocabulary:
 )
 def test_what_the_class_adds_is_known(name: str, pre: str, directory: Path) -> None:
     vocabulary = verified(opened(directory, tokenizer_class=name))
-    assert (vocabulary.source, vocabulary.pre, vocabulary.dropped) == ("vocab.json", pre, [])
+    assert (vocabulary.source, vocabulary.pre, vocabulary.beyond) == ("vocab.json", pre, {})
     assert vocabulary.merges == [" ".join(pair) for pair in tiny_tokenizer()["model"]["merges"]]
     types = dict(zip(vocabulary.tokens, vocabulary.types, strict=True))
     assert types["<|endoftext|>"] == TokenType.CONTROL

@@ -127,7 +127,7 @@ def add_beyond(checkpoint: Path, text: str = "<late>", index: int = ROWS) -> Non
 def test_an_added_token_without_a_row_is_left_out(checkpoint: Path, tmp_path: Path) -> None:
     add_beyond(checkpoint, " quiet", TOOL + 1)  # the samples contain it
     vocabulary = built(checkpoint, rows=TOOL + 1)
-    assert vocabulary.dropped == [" quiet"]
+    assert list(vocabulary.beyond.values()) == [" quiet"]
     assert len(vocabulary.tokens) == TOOL + 1
     opened = open_checkpoint(checkpoint)
     verify_tokenization(write_vocabulary(tmp_path, opened, vocabulary), opened, "tokenizer.json")
@@ -137,7 +137,7 @@ def test_an_added_token_without_a_row_that_the_model_lists_too(checkpoint: Path)
     model = tiny_tokenizer()["model"]
     add_beyond(checkpoint)
     edit_json(checkpoint / "tokenizer.json", model={**model, "vocab": {**model["vocab"], "<late>": ROWS}})
-    assert built(checkpoint).dropped == ["<late>"]
+    assert list(built(checkpoint).beyond.values()) == ["<late>"]
 
 
 def test_a_padding_token_without_a_row_is_left_out(checkpoint: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_padding_token_without_a_row_is_left_out(checkpoint: Path) -> None:
     edit_json(checkpoint / "tokenizer_config.json", pad_token="<late>")
     edit_json(checkpoint / "config.json", pad_token_id=ROWS)
     vocabulary = built(checkpoint)
-    assert vocabulary.dropped == ["<late>"]
+    assert list(vocabulary.beyond.values()) == ["<late>"]
     keys = special_token_metadata(open_checkpoint(checkpoint), vocabulary)
     assert "tokenizer.ggml.padding_token_id" not in keys
 
@@ -185,9 +185,14 @@ def test_unused_rows_get_texts_that_no_token_has(checkpoint: Path) -> None:
 
 
 def test_a_pre_tokenizer_that_makes_llama_cpp_add_bos_says_it_shall_not(checkpoint: Path) -> None:
-    """Unless the keys for special tokens, which come after these, say that the tokenizer does."""
-    assert built(checkpoint, pre="llama-bpe").metadata()["tokenizer.ggml.add_bos_token"].value is False
-    assert "tokenizer.ggml.add_bos_token" not in built(checkpoint, pre="qwen2").metadata()
+    """Unless the tokenizer's own files say that it does."""
+    key, opened = "tokenizer.ggml.add_bos_token", open_checkpoint(checkpoint)
+    special = special_token_metadata(opened, built(checkpoint, pre="llama-bpe"))
+    assert special[key].value is False
+    assert key not in special_token_metadata(opened, built(checkpoint, pre="qwen2"))
+    edit_json(checkpoint / "tokenizer_config.json", add_bos_token=True)
+    special = special_token_metadata(open_checkpoint(checkpoint), built(checkpoint, pre="llama-bpe"))
+    assert special[key].value is True
 
 
 def test_texts_llama_cpp_reads_alike_are_refused(checkpoint: Path) -> None:
