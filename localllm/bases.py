@@ -8,7 +8,7 @@ from pathlib import Path
 
 from localllm.adapters import is_adapter
 from localllm.adapters.settings import read_settings
-from localllm.checkpoint import open_checkpoint
+from localllm.checkpoint import Checkpoint, open_checkpoint
 from localllm.dequantization import dequantized, unquantized_base
 from localllm.errors import NotFoundError, UnsupportedModelError
 from localllm.store import library_checkpoint, models_directory, shipped_checkpoint
@@ -52,7 +52,7 @@ def sixteen_bit_original(directory: Path) -> Path:
     Raise NotFoundError when that is not on this machine.
     """
     checkpoint = open_checkpoint(directory)
-    if not is_quantized(directory):
+    if not is_quantized(checkpoint):
         return directory
     name = unquantized_base(checkpoint)
     found = find_base(name, directory) if name else None
@@ -66,9 +66,8 @@ def sixteen_bit_original(directory: Path) -> Path:
     return found
 
 
-def is_quantized(directory: Path) -> bool:
-    """Tell whether the weights of a checkpoint directory are quantized, with whatever method."""
-    checkpoint = open_checkpoint(directory)
+def is_quantized(checkpoint: Checkpoint) -> bool:
+    """Tell whether the weights of a checkpoint are quantized, with whatever method."""
     try:
         return any(tensor.is_derived for tensor in dequantized(checkpoint).tensors.values())
     except UnsupportedModelError:

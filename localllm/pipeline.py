@@ -27,20 +27,22 @@ def quantize_model(
     *,
     name: str | None = None,
     base: Path | None = None,
+    pre: str | None = None,
     threads: int | None = None,
     emit: Emit = ignore,
 ) -> list[QuantizationResult]:
     """Make every (level, path) of `targets` from a GGUF file, a checkpoint directory or a recipe.
 
     A checkpoint is converted once, to a file beside the first target that is removed afterwards. `name`
-    replaces the one it finds for the model, `base` is where tokenizer files that it lacks are taken from.
+    replaces the one it finds for the model, `base` is where tokenizer files that it lacks are taken from,
+    `pre` overrides the recognised pre-tokenizer.
     """
     recipe = source if isinstance(source, Recipe) else Recipe(source)
     if recipe.base.is_file():
         return quantize(recipe.base, targets, threads=threads, emit=emit)
     with _scratch_directory(targets[0][1].parent) as scratch:
         target = scratch / f"{recipe.base.resolve().name}.gguf"
-        converted = convert(recipe, output=target, name=name, base=base, emit=emit)
+        converted = convert(recipe, output=target, name=name, pre=pre, base=base, emit=emit)
         return quantize(converted.path, targets, threads=threads, emit=emit)
 
 

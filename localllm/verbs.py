@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from localllm import comparison, inspection, merging, pipeline
 from localllm.adapters import is_adapter
 from localllm.assembly import Recipe
 from localllm.bases import adapter_directory, base_of, is_quantized, sixteen_bit_original
+from localllm.checkpoint import open_checkpoint
 from localllm.comparison import ComparisonResult
 from localllm.conversion import convert as conversion
 from localllm.conversion.convert import ConversionResult
@@ -81,10 +83,9 @@ def convert(
             raise UsageError("an adapter is not split", hint="leave out `--split-max-size`")
         return _convert_adapter(alone, base, output, chosen, name, emit)
     recipe, recipe_name = _recipe(source, adapters, base, scale, merge_into)
-    target = _target(recipe_name, lambda: _level_of(recipe, chosen), output)
     return conversion.convert(
         recipe,
-        output=target,
+        output=partial(_target, recipe_name, output),
         out_type=chosen,
         name=name or (recipe_name if recipe.adapters else None),
         pre=pre,
@@ -103,6 +104,7 @@ def check(
     scale: float = 1.0,
     merge_into: str = MergeTarget.AUTO,
     out_type: str = OutType.AUTO,
+    name: str | None = None,
     metadata: Path | None = None,
     pre: str | None = None,
     emit: Emit = ignore,
@@ -116,10 +118,16 @@ def check(
     if alone is not None and not adapters:
         _refuse_merging(scale, merge_into)
         return examine_adapter(alone, lambda: _base_directory(alone, base), chosen, emit)
-    recipe, _ = _recipe(source, adapters, base, scale, merge_into)
-    files = None if alone is not None else _files_from(base)
-    overrides = _overrides(metadata)
-    return examine(recipe, out_type=chosen, pre=pre, base=files, overrides=overrides, emit=emit)
+    recipe, recipe_name = _recipe(source, adapters, base, scale, merge_into)
+    return examine(
+        recipe,
+        out_type=chosen,
+        name=name or (recipe_name if recipe.adapters else None),
+        pre=pre,
+        base=None if alone is not None else _files_from(base),
+        overrides=_overrides(metadata),
+        emit=emit,
+    )
 
 
 def merge(
@@ -149,6 +157,7 @@ def quantize(
     scale: float = 1.0,
     merge_into: str = MergeTarget.AUTO,
     output: Model | None = None,
+    pre: str | None = None,
     threads: int | None = None,
     emit: Emit = ignore,
 ) -> list[QuantizationResult]:
@@ -156,7 +165,8 @@ def quantize(
 
     `adapters` are merged in first, at `scale` times their own. An adapter as `model` is merged into
     `base`, by default the base model it names. `output` names a file for one level, a directory for
-    several or when it ends with a separator. A checkpoint takes tokenizer files that it lacks from `base`.
+    several or when it ends with a separator. A checkpoint takes tokenizer files that it lacks from `base`;
+    `pre` overrides its recognised pre-tokenizer.
     """
     wanted = parse_levels(levels)
     recipe, name = _recipe(model, adapters, base, scale, merge_into, resolve_source)
@@ -166,6 +176,7 @@ def quantize(
         targets,
         name=name if recipe.adapters else None,
         base=None if _adapter(model) is not None else _files_from(base),
+        pre=pre,
         threads=threads,
         emit=emit,
     )
@@ -249,7 +260,7 @@ def _merge_base(base: Path, target: MergeTarget, has_adapters: bool) -> tuple[Pa
         )
     if target is MergeTarget.SIXTEEN_BIT:
         return sixteen_bit_original(base), False
-    return base, not is_quantized(base)
+    return base, not is_quantized(open_checkpoint(base))
 
 
 def _adapter(model: Model) -> Path | None:
@@ -273,7 +284,7 @@ def _convert_adapter(
 ) -> ConversionResult:
     directory = _base_directory(adapter, base)
     label = "F32" if out_type is OutType.AUTO else out_type.value.upper()
-    target = _target(model_name(adapter.resolve()), lambda: label, output)
+    target = _target(model_name(adapter.resolve()), output, label)
     return convert_adapter(adapter, directory, output=target, out_type=out_type, name=name, emit=emit)
 
 
@@ -306,32 +317,25 @@ def _overrides(metadata: Path | None) -> Mapping[str, Any] | None:
     return None if metadata is None else read_overrides(metadata.expanduser())
 
 
-def _target(name: str, level: Callable[[], str], output: Model | None) -> Path:
+def _target(name: str, output: Model | None, level: str) -> Path:
     """Return where the file of `name` goes: `output`, in it when it is a directory, or the library."""
     if output is None:
-        return output_path(name, level())
+        return output_path(name, level)
     path = Path(output).expanduser()
-    return path / f"{name}-{level()}.gguf" if _names_directory(output) else path
+    return path / f"{name}-{level}.gguf" if _names_directory(output) else path
 
 
 def _names_directory(output: Model) -> bool:
     return fspath(output).endswith(_SEPARATORS) or Path(output).expanduser().is_dir()
 
 
-def _level_of(recipe: Recipe, out_type: OutType) -> str:
-    """Return the level a conversion will have; `auto` is resolved from the checkpoint."""
-    return conversion.resolve_type(recipe).name if out_type is OutType.AUTO else out_type.value.upper()
-
-
 def _targets(name: str, levels: Sequence[Level], output: Model | None) -> list[tuple[Level, Path]]:
-    if output is None:
-        return [(level, output_path(name, level.name)) for level in levels]
-    path = Path(output).expanduser()
-    if len(levels) == 1 and not _names_directory(output):
-        return [(levels[0], path)]
-    if path.is_file():
-        raise UsageError(f"{path} is a file, but several levels need a directory")
-    return [(level, path / f"{name}-{level.name}.gguf") for level in levels]
+    if len(levels) > 1 and output is not None:
+        output = Path(output).expanduser()
+        if output.is_file():
+            raise UsageError(f"{output} is a file, but several levels need a directory")
+        output = f"{output}{os.sep}"
+    return [(level, _target(name, output, level.name)) for level in levels]
 
 
 def _files(model: Model) -> list[Path]:

@@ -49,6 +49,10 @@ MergeIntoOpt = Annotated[
     ),
 ]
 ScaleOpt = Annotated[float, typer.Option("--scale", help="Strength of adapters, times their own.")]
+PreOpt = Annotated[
+    str | None,
+    typer.Option("--pre", help="llama.cpp's name of the pre-tokenizer.", show_default="recognised"),
+]
 OutputOpt = Annotated[
     str | None,  # a Path would lose the separator at the end that marks a directory
     typer.Option(

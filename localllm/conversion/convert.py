@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from localllm.assembly import Recipe, assemble
 from localllm.checkpoint import Checkpoint
 from localllm.conversion.missing_files import completed
 from localllm.conversion.out_type import OutType
-from localllm.conversion.plan import choose_type
 from localllm.conversion.prepare import Preparation, Wishes, prepare
 from localllm.conversion.shards import refuse_other_split, shards_of, verify_files
 from localllm.conversion.verify import verify_header, verify_tokenization
@@ -19,7 +18,6 @@ from localllm.conversion.vocabulary_file import vocabulary_file
 from localllm.conversion.writing import data_bytes, write_model
 from localllm.errors import TokenizerError, UsageError
 from localllm.events import Emit, Notice, ignore
-from localllm.gguf_file.format import TensorType
 from localllm.gguf_file.split_names import split_paths
 from localllm.publication import publishing_files, require_space, translated_errors
 
@@ -43,7 +41,7 @@ class ConversionResult:
 def convert(
     source: Path | Recipe,
     *,
-    output: Path,
+    output: Path | Callable[[str], Path],
     out_type: OutType = OutType.AUTO,
     name: str | None = None,
     pre: str | None = None,
@@ -54,6 +52,8 @@ def convert(
 ) -> ConversionResult:
     """Convert a checkpoint directory, or what a recipe makes of one, to the GGUF file `output`.
 
+    `output` may also say where a file of a given level goes, for `auto` is only known once the checkpoint is.
+
     `out_type` is the type of the matrices (`auto`: the checkpoint's own 16-bit type), `name` replaces
     `general.name`, `overrides` other `general.*` keys, `pre` the recognised pre-tokenizer; `base` is a
     directory to take missing tokenizer files from; `split_max_bytes` asks for several files, named after
@@ -61,17 +61,19 @@ def convert(
     succeeds: the vocabulary is tested in llama.cpp first, the finished file's header is read again. Raise
     CheckpointError, UnsupportedModelError, TokenizerError, UsageError or StorageError.
     """
-    if output.is_dir():
-        raise UsageError(f"{output} is a directory", hint="give the file a name, for example model.gguf")
-    checkpoint = completed(assemble(as_recipe(source), emit), base, emit)
+    recipe = source if isinstance(source, Recipe) else Recipe(source)
+    checkpoint = completed(assemble(recipe, emit), base, emit)
     work = prepare(checkpoint, Wishes(out_type, name, pre, overrides), emit)
-    prove_tokenization(checkpoint, work, forced=pre is not None, emit=emit)
     plan = work.model.plan
+    target = output if isinstance(output, Path) else output(plan.out_type.name)
+    if target.is_dir():
+        raise UsageError(f"{target} is a directory", hint="give the file a name, for example model.gguf")
     shards = shards_of(plan.tensors, split_max_bytes)
-    paths = split_paths(output, len(shards))
+    paths = split_paths(target, len(shards))
     refuse_other_split(paths)
-    with translated_errors(output):
-        require_space(output, data_bytes(plan))
+    with translated_errors(target):
+        require_space(target, data_bytes(plan))
+    prove_tokenization(checkpoint, work, forced=pre is not None, emit=emit)
     with publishing_files(paths) as parts:
         size = write_model(parts, shards, work.metadata, work.model.config, emit)
         verify_files(parts, paths)
@@ -84,16 +86,6 @@ def convert(
         size_bytes=size,
         files=len(paths),
     )
-
-
-def as_recipe(source: Path | Recipe) -> Recipe:
-    """Return what to make a model from: a checkpoint directory alone is a recipe, too."""
-    return source if isinstance(source, Recipe) else Recipe(source)
-
-
-def resolve_type(source: Path | Recipe) -> TensorType:
-    """Return the type `auto` stands for with a checkpoint directory."""
-    return choose_type(assemble(as_recipe(source)), OutType.AUTO)
 
 
 def prove_tokenization(checkpoint: Checkpoint, work: Preparation, *, forced: bool, emit: Emit) -> None:

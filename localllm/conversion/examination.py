@@ -75,6 +75,7 @@ def examine(
     recipe: Recipe,
     *,
     out_type: OutType = OutType.AUTO,
+    name: str | None = None,
     pre: str | None = None,
     base: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -85,7 +86,7 @@ def examine(
     The options are those of `convert`. All weights are read.
     """
     doctor = _Doctor(emit)
-    wishes = Wishes(out_type, None, pre, overrides)
+    wishes = Wishes(out_type, name, pre, overrides)
     whole = doctor.step(lambda emit: assemble(recipe, emit))
     opened = whole or doctor.step(lambda _: open_without_weights(recipe.base))
     if opened is None:

@@ -354,3 +354,22 @@ def test_quantizing_takes_missing_files_from_the_base_too(place: Path) -> None:
     result = localllm("quantize", "./tiny", "-q", "Q8_0", "-o", "x.gguf", "--base", "base", cwd=place)
     assert result.returncode == 0, result.stderr
     assert read_header(place / "x.gguf").text("tokenizer.chat_template")
+
+
+def test_a_name_given_is_the_name_that_is_checked(place: Path) -> None:
+    """llama.cpp takes a model for Phi-3 whose name says so, and demands tokens of it."""
+    directory = write_tiny_llama(place / "myphi3", BFLOAT)
+    refused = localllm("convert", directory, "--check", cwd=place)
+    assert refused.returncode == 1
+    assert "`localllm convert --name`" in refused.stdout
+    assert localllm("convert", directory, "--check", "--name", "mine", cwd=place).returncode == 0
+
+
+def test_quantizing_takes_a_pre_tokenizer_too(place: Path) -> None:
+    directory = write_tiny_llama(place / "tiny", BFLOAT)
+    unknown_splits(directory)
+    command = ("quantize", directory, "-q", "Q8_0", "-o", "x.gguf")
+    assert "is not known" in localllm(*command, cwd=place).stderr
+    result = localllm(*command, "--pre", "qwen2", cwd=place)
+    assert result.returncode == 0, result.stderr
+    assert read_header(place / "x.gguf").text("tokenizer.ggml.pre") == "qwen2"

@@ -9,10 +9,9 @@ import pytest
 
 from localllm.checkpoint import open_checkpoint
 from localllm.conversion.config import normalise
-from localllm.conversion.convert import resolve_type
 from localllm.conversion.families.llama import LLAMA
 from localllm.conversion.out_type import OutType
-from localllm.conversion.plan import ConversionPlan, plan_conversion
+from localllm.conversion.plan import ConversionPlan, choose_type, plan_conversion
 from tests.conversion.tiny_llama import (
     LLAMA3_ROPE,
     Tensors,
@@ -112,7 +111,10 @@ def test_a_head_of_its_own_is_kept(tied: bool, tmp_path: Path) -> None:
     ("dtype", "expected"), [("BF16", "BF16"), ("F16", "F16"), ("F32", "F16"), ("F64", "F16")]
 )
 def test_auto_keeps_sixteen_bit_types(dtype: str, expected: str, tmp_path: Path) -> None:
-    assert resolve_type(write_tiny_llama(tmp_path, TinyLlama(dtype))).name == expected
+    assert (
+        choose_type(open_checkpoint(write_tiny_llama(tmp_path, TinyLlama(dtype))), OutType.AUTO).name
+        == expected
+    )
 
 
 def test_auto_looks_past_float32_matrices(tmp_path: Path) -> None:
@@ -122,4 +124,4 @@ def test_auto_looks_past_float32_matrices(tmp_path: Path) -> None:
         for name, values in tiny_tensors().items()
     }
     write_safetensors(directory / "model.safetensors", mixed)
-    assert resolve_type(directory).name == "BF16"
+    assert choose_type(open_checkpoint(directory), OutType.AUTO).name == "BF16"

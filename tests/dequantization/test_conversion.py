@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from localllm.assembly import Recipe, assemble
 from localllm.checkpoint import open_checkpoint
 from localllm.checkpoint.numbers import as_float32
-from localllm.conversion.convert import resolve_type
+from localllm.conversion.out_type import OutType
+from localllm.conversion.plan import choose_type
 from localllm.dequantization import dequantized
 from tests.adapters.tiny_adapters import TinyAdapter, write_tiny_adapter
 from tests.cli.process import files_below, localllm
@@ -50,7 +51,7 @@ def test_the_file_is_that_of_the_plain_checkpoint(name: str, tmp_path: Path) -> 
 
 def test_auto_is_the_type_the_model_computes_in(tmp_path: Path) -> None:
     source = write_tiny_quantized(tmp_path, "nf4-double")
-    assert resolve_type(source).name == "BF16"
+    assert choose_type(assemble(Recipe(source)), OutType.AUTO).name == "BF16"
 
 
 def test_an_adapter_is_merged_into_what_the_base_stands_for(tmp_path: Path) -> None:

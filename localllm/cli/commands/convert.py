@@ -14,6 +14,7 @@ from localllm.cli.options import (
     JsonOpt,
     MergeIntoOpt,
     OutputOpt,
+    PreOpt,
     QuietOpt,
     ScaleOpt,
     SplitOpt,
@@ -39,9 +40,7 @@ def convert(
     name: Annotated[
         str | None, typer.Option(help="The model's name in the file.", show_default="from the model card")
     ] = None,
-    pre: Annotated[
-        str | None, typer.Option(help="llama.cpp's name of the pre-tokenizer.", show_default="recognised")
-    ] = None,
+    pre: PreOpt = None,
     metadata: Annotated[
         Path | None,
         typer.Option(
@@ -75,6 +74,7 @@ def convert(
             scale=scale,
             merge_into=merge_into,
             out_type=outtype,
+            name=name,
             metadata=metadata,
             pre=pre,
             emit=out.emit,

@@ -13,6 +13,7 @@ from localllm.cli.options import (
     MergeIntoOpt,
     ModelArg,
     OutputOpt,
+    PreOpt,
     QuietOpt,
     ScaleOpt,
     ThreadsOpt,
@@ -38,6 +39,7 @@ def quantize(
     scale: ScaleOpt = 1.0,
     merge_into: MergeIntoOpt = MergeTarget.AUTO,
     output: OutputOpt = None,
+    pre: PreOpt = None,
     threads: ThreadsOpt = None,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -60,6 +62,7 @@ def quantize(
         scale=scale,
         merge_into=merge_into,
         output=output,
+        pre=pre,
         threads=threads,
         emit=out.emit,
     )
