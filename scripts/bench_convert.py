@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure a conversion: time, processor time and memory, beside `cp` and llama.cpp's own converter.
 
-    python scripts/bench_convert.py [--reference LLAMA_CPP --python PYTHON] [--keep DIR]
+    python scripts/bench_convert.py [--reference LLAMA_CPP --python PYTHON] [--keep DIR] [--tokenizer DIR]
 
 Makes a Llama checkpoint with 1.04 billion bfloat16 weights (2.1 GB, seeded), converts it to every type asked
 for and copies its weights with `cp`, in turns, and prints medians, the range, and the ratios between the
@@ -17,6 +17,9 @@ RssAnon (private memory that is not a file's) over the process and its descendan
 
 LLAMA_CPP and PYTHON are what scripts/check_parity.py describes; without them only localllm and `cp` are
 measured. `--keep DIR` keeps the checkpoint there, and uses it when it is there already. Linux only.
+
+The checkpoint has a tokenizer of 288 tokens, so that what is measured is the weights. `--tokenizer DIR` takes
+the tokenizer files of a directory instead, and gives the embedding as many rows: what a vocabulary costs.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -65,7 +69,7 @@ class Sample:
 def main() -> None:
     """Build the checkpoint, run all contestants in turns, print the table and the ratios."""
     arguments = parse_arguments()
-    with tempfile.TemporaryDirectory(dir=arguments.place) as folder, chosen(arguments.keep, folder) as source:
+    with tempfile.TemporaryDirectory(dir=arguments.place) as folder, chosen(arguments, folder) as source:
         contestants = dict(contestants_of(arguments, source, Path(folder)))
         samples: dict[str, list[Sample]] = {name: [] for name in contestants}
         for repetition in range(arguments.repetitions + 1):
@@ -85,6 +89,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--reference", type=Path, help="llama.cpp's source directory")
     parser.add_argument("--python", help="an interpreter with torch and transformers")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where the checkpoint stays")
+    parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="whose tokenizer files to take")
     parser.add_argument("--place", type=Path, help="where everything else is written, by default in /tmp")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument(
@@ -102,22 +107,23 @@ def parse_arguments() -> argparse.Namespace:
 
 
 @contextmanager
-def chosen(keep: Path | None, folder: str) -> Iterator[Path]:
+def chosen(arguments: argparse.Namespace, folder: str) -> Iterator[Path]:
     """Yield the checkpoint: the one kept, or a new one."""
-    directory = keep or Path(folder) / "checkpoint"
+    directory = arguments.keep or Path(folder) / "checkpoint"
     if not (directory / WEIGHTS).is_file():
         print(f"making {directory}", flush=True)
-        make_checkpoint(directory)
+        make_checkpoint(directory, arguments.tokenizer)
     yield directory
 
 
-def make_checkpoint(directory: Path) -> None:
-    """Write the checkpoint: shapes like Llama 3.2 1B with fewer tokens, weights drawn like trained ones."""
+def make_checkpoint(directory: Path, tokenizer: Path | None) -> None:
+    """Write the checkpoint: shapes like Llama 3.2 1B, weights drawn like trained ones."""
     write_tiny_llama(directory, tensors={})
     (directory / WEIGHTS).unlink()
+    rows = ROWS if tokenizer is None else take_tokenizer(tokenizer, directory)
     config = json.loads((directory / "config.json").read_text())
     config |= {
-        "vocab_size": ROWS,
+        "vocab_size": rows,
         "hidden_size": HIDDEN,
         "intermediate_size": INTERMEDIATE,
         "num_hidden_layers": LAYERS,
@@ -128,11 +134,20 @@ def make_checkpoint(directory: Path) -> None:
     }
     (directory / "config.json").write_text(json.dumps(config))
     part = directory / f".{WEIGHTS}.part"
-    write_weights(part, dict(sorted(shapes().items())))
+    write_weights(part, dict(sorted(shapes(rows).items())))
     part.rename(directory / WEIGHTS)
 
 
-def shapes() -> Shapes:
+def take_tokenizer(source: Path, directory: Path) -> int:
+    """Copy the tokenizer files of `source`; return how many tokens there are, up to a multiple of 64."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(source / name, directory / name)
+    content = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
+    ids = [*content["model"]["vocab"].values(), *(token["id"] for token in content["added_tokens"])]
+    return -(-(max(ids) + 1) // 64) * 64
+
+
+def shapes(rows: int) -> Shapes:
     """Return the tensors of the checkpoint by name, with a tied output."""
     layer: Shapes = {
         "self_attn.q_proj": (QUERY, HIDDEN),
@@ -146,7 +161,7 @@ def shapes() -> Shapes:
         "post_attention_layernorm": (HIDDEN,),
     }
     layers = {f"model.layers.{i}.{name}.weight": s for i in range(LAYERS) for name, s in layer.items()}
-    return {"model.embed_tokens.weight": (ROWS, HIDDEN), "model.norm.weight": (HIDDEN,), **layers}
+    return {"model.embed_tokens.weight": (rows, HIDDEN), "model.norm.weight": (HIDDEN,), **layers}
 
 
 def write_weights(path: Path, tensors: Shapes) -> None:

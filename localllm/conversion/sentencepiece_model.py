@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from localllm.checkpoint import Checkpoint
-from localllm.conversion.tokenizer_files import added_tokens_json, added_tokens_of_json
+from localllm.conversion.tokenizer_files import added_tokens_json, sound_added_tokens
 from localllm.conversion.tokens import TokenType, Vocabulary, added_token, configured_tokens
 from localllm.errors import TokenizerError
 
@@ -31,8 +32,10 @@ def sentencepiece_vocabulary(checkpoint: Checkpoint, pieces: Any, rows: int) -> 
         vocabulary.adds_space = False
     for index in range(min(pieces.vocab_size(), rows)):
         vocabulary.set(index, pieces.id_to_piece(index), _type(pieces, index), pieces.get_score(index))
-    if rows > pieces.vocab_size():  # some of them may be named in tokenizer.json alone
-        for entry in added_tokens_of_json(checkpoint):
+    content = checkpoint.json("tokenizer.json")
+    if isinstance(content, Mapping):  # some added tokens may be named there alone
+        vocabulary.post_processor = content.get("post_processor")
+        for entry in sound_added_tokens(content):
             if entry["id"] >= pieces.vocab_size():
                 text, kind = added_token(entry)
                 vocabulary.add(entry["id"], text, kind, _ADDED_SCORE)

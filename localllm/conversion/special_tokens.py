@@ -46,7 +46,7 @@ def special_token_metadata(
         if index is not None:
             values[f"tokenizer.ggml.{key}_token_id"] = uint32(index)
     added_by_default = {"bos": False} if vocabulary.pre in ADDS_BOS else {}  # or llama.cpp would add one
-    for kind, added in {**added_by_default, **_added_automatically(checkpoint)}.items():
+    for kind, added in {**added_by_default, **_added_automatically(checkpoint, vocabulary)}.items():
         values[f"tokenizer.ggml.add_{kind}_token"] = boolean(added)
     stated = checkpoint.tokenizer_config.get("add_prefix_space")
     prefix = next((value for value in (adds_space, vocabulary.adds_space, stated) if value is not None), None)
@@ -92,13 +92,11 @@ def _token_id(checkpoint: Checkpoint, vocabulary: Vocabulary, kind: str) -> int 
     return None
 
 
-def _added_automatically(checkpoint: Checkpoint) -> dict[str, bool]:
+def _added_automatically(checkpoint: Checkpoint, vocabulary: Vocabulary) -> dict[str, bool]:
     """Tell which of bos, eos and sep the tokenizer puts around every text."""
-    content = checkpoint.json("tokenizer.json")
     added: dict[str, bool] = {}
-    if isinstance(content, Mapping):
-        for step in nested_steps(content.get("post_processor"), "processors"):
-            _read_post_processor(step, checkpoint.tokenizer_config, added)
+    for step in nested_steps(vocabulary.post_processor, "processors"):
+        _read_post_processor(step, checkpoint.tokenizer_config, added)
     for kind in _ID_KEYS:
         value = checkpoint.tokenizer_config.get(f"add_{kind}_token")
         if isinstance(value, bool):

@@ -201,10 +201,9 @@ def added_tokens_json(checkpoint: Checkpoint) -> dict[str, int]:
     return tokens
 
 
-def added_tokens_of_json(checkpoint: Checkpoint) -> list[Mapping[str, Any]]:
-    """Return the added tokens of a tokenizer.json of any kind; none when there is no sound one."""
-    content = checkpoint.json(TOKENIZER_JSON)
-    added = content.get("added_tokens") if isinstance(content, Mapping) else None
+def sound_added_tokens(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the added tokens of a tokenizer.json of any kind; none when they are damaged."""
+    added = content.get("added_tokens")
     return added if added and not _added_problem(added) else []
 
 

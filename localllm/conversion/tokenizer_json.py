@@ -39,6 +39,7 @@ def json_vocabulary(
         if name is None:
             raise unknown_pretokenizer(content, source, emit)
         vocabulary = byte_level_vocabulary(content, source, name, rows)
+    vocabulary.post_processor = content.get("post_processor")
     for index, entry in added_tokens(content, checkpoint.tokenizer_config).items():
         text, kind = added_token(entry)
         is_unknown = text == model.get("unk_token") and vocabulary.scores is not None

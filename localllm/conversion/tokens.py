@@ -39,8 +39,9 @@ class Vocabulary:
     """Tokens by id, with what llama.cpp needs to use them; `merges` for BPE, `scores` for SentencePiece.
 
     `source` is the file it was built from. `adds_space` tells whether the tokenizer puts a space in
-    front of every text; None where llama.cpp's default for the kind of vocabulary is right. `beyond` holds
-    added tokens that are left out, because their ids have no row.
+    front of every text; None where llama.cpp's default for the kind of vocabulary is right. `post_processor`
+    is tokenizer.json's entry of that name, unchecked. `beyond` holds added tokens that are left out, because
+    their ids have no row.
     """
 
     source: str
@@ -51,6 +52,7 @@ class Vocabulary:
     scores: list[float] | None = None
     merges: list[str] | None = None
     adds_space: bool | None = None
+    post_processor: Any = None
     ids: dict[str, int] = field(default_factory=dict)
     beyond: dict[int, str] = field(default_factory=dict)
 
