@@ -23,7 +23,7 @@ from localllm.machine import peak_memory_bytes, usable_cores
 from localllm.native.library import llama
 from localllm.native.model import Model
 from localllm.native.worker import run_job
-from localllm.quantization import bits_per_weight
+from localllm.quantization.contents import bits_per_weight
 
 DEFAULT_REPETITIONS = 3
 

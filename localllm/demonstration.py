@@ -11,7 +11,9 @@ from localllm.conversion.convert import ConversionResult, convert
 from localllm.engine import Chunk, LlamaEngine, SamplingOptions
 from localllm.errors import NotFoundError
 from localllm.events import Emit, ignore
-from localllm.quantization import QuantizationResult, parse_levels, quantize
+from localllm.pipeline import quantize_model
+from localllm.quantization.levels import parse_levels
+from localllm.quantization.quantize import QuantizationResult
 from localllm.store import DEMO, shipped_checkpoint
 
 LEVELS = ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0")
@@ -37,7 +39,7 @@ def run_demo(directory: Path, *, emit: Emit = ignore) -> Iterator[Stage]:
     converted = convert(checkpoint, output=directory / "demo-BF16.gguf", emit=emit)
     yield converted
     targets = [(level, directory / f"demo-{level.name}.gguf") for level in parse_levels(LEVELS)]
-    made = quantize(converted.path, targets, emit=emit)
+    made = quantize_model(converted.path, targets, emit=emit)
     yield made
     paths = [*(result.path for result in made), converted.path]
     yield compare(paths, text=read_text(checkpoint / "eval.txt"), emit=emit)

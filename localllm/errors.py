@@ -11,6 +11,7 @@
     │   └── TokenizerError        a tokenizer that cannot be carried over faithfully
     ├── ModelLoadError            llama.cpp refused a model
     ├── QuantizationError         llama.cpp could not quantize
+    ├── ImportanceMatrixError     an importance matrix that cannot be read or made
     ├── GenerationError           a prompt that does not fit, a template that rejects it
     ├── SessionError              a saved conversation that cannot be read or written
     ├── StorageError              disk full, no permission, name too long
@@ -87,6 +88,10 @@ class ModelLoadError(LocalLLMError):
 
 class QuantizationError(LocalLLMError):
     code = "quantization"
+
+
+class ImportanceMatrixError(LocalLLMError):
+    code = "imatrix"
 
 
 class GenerationError(LocalLLMError):

@@ -10,10 +10,8 @@ from typing import Any
 from localllm.errors import NotFoundError
 from localllm.gguf_file import ArrayValue, GGUFHeader, read_header
 from localllm.gguf_file.format import FILE_TYPES, Key
-from localllm.quantization import bits_per_weight, count_misfits
-
-_ESTIMATE_CONTEXT = 4096
-_CACHE_BYTES = 2  # f16
+from localllm.memory import cache_bytes, context_of
+from localllm.quantization.contents import bits_per_weight, count_misfits
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def describe(header: GGUFHeader, label: str) -> ModelDescription:
     """Describe a header that was read from `label`."""
     tokens = header.array(Key.TOKENS)
     context = header.architecture_integer("context_length")
-    cache_context = min(context, _ESTIMATE_CONTEXT) if context else None
+    cache_context = context_of(header) if context else None
     return ModelDescription(
         path=label,
         name=header.text(Key.NAME),
@@ -93,7 +91,7 @@ def describe(header: GGUFHeader, label: str) -> ModelDescription:
         chat_template=header.text(Key.CHAT_TEMPLATE),
         licence=header.text("general.license"),
         types=_type_shares(header),
-        cache_bytes=_cache_bytes(header, cache_context) if cache_context else None,
+        cache_bytes=cache_bytes(header, cache_context) if cache_context else None,
         cache_context=cache_context,
         problems=tuple(_problems(header)),
     )
@@ -143,21 +141,6 @@ def _type_shares(header: GGUFHeader) -> tuple[TypeShare, ...]:
             name, old.tensors + 1, old.parameters + tensor.parameters, old.size_bytes + tensor.size_bytes
         )
     return tuple(sorted(shares.values(), key=lambda share: -share.size_bytes))
-
-
-def _cache_bytes(header: GGUFHeader, context: int) -> int | None:
-    """Estimate the f16 attention cache: layers x context x kv heads x (key + value length) x 2 bytes."""
-    layers, heads = (
-        header.architecture_integer("block_count"),
-        header.architecture_integer("attention.head_count"),
-    )
-    width = header.architecture_integer("embedding_length")
-    if not layers or not heads or not width:
-        return None
-    kv_heads = header.architecture_integer("attention.head_count_kv") or heads
-    key = header.architecture_integer("attention.key_length") or width // heads
-    value = header.architecture_integer("attention.value_length") or width // heads
-    return layers * context * kv_heads * (key + value) * _CACHE_BYTES
 
 
 def _problems(header: GGUFHeader) -> list[str]:

@@ -69,7 +69,7 @@ def merge(recipe: Recipe, *, output: Path, emit: Emit = ignore) -> MergeResult:
     shards = _shards(list(checkpoint.tensors.values()))
     total = sum(map(native_bytes, checkpoint.tensors.values()))
     with translated_errors(output):
-        require_space(output, total)
+        require_space([(output, total)])
     emit(Started("merge", total, "bytes"))
     with publishing_directory(output) as part:
         _write_weights(part, shards, emit)

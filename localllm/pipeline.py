@@ -1,4 +1,4 @@
-"""From a checkpoint or a GGUF file to quantized files, without leaving a 16-bit file behind."""
+"""From a checkpoint, a recipe or a GGUF file to quantized files, and to something that runs."""
 
 from __future__ import annotations
 
@@ -8,42 +8,72 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from localllm.assembly import Recipe
 from localllm.conversion.convert import convert
+from localllm.conversion.out_type import OutType
 from localllm.events import Emit, Notice, ignore
+from localllm.imatrix.collect import collect_imatrix
 from localllm.publication import translated_errors
-from localllm.quantization import Level, QuantizationResult, parse_levels, quantize
+from localllm.quantization.checkpoint_source import checkpoint_source
+from localllm.quantization.gguf_source import gguf_source
+from localllm.quantization.levels import Level, parse_levels
+from localllm.quantization.quantize import QuantizationResult, plan_quantization, quantize
+from localllm.quantization.source import QuantizationSource
 from localllm.store import PREFERRED_LEVEL, Resolved, output_path
 
 _DEMO_LEVEL = "Q8_0"  # a model this small deserves all its bits
 _SCRATCH = ".convert-"
 
 
-def quantize_model(
-    source: Path | Recipe,
-    targets: Sequence[tuple[Level, Path]],
+def open_source(
+    recipe: Recipe,
     *,
+    name: str | None = None,
+    base: Path | None = None,
+    pre: str | None = None,
+    emit: Emit = ignore,
+) -> QuantizationSource:
+    """Return what `recipe` makes, to be quantized; its base may also be a GGUF file.
+
+    `name` replaces the one a checkpoint has, `base` is where tokenizer files that it lacks are taken from,
+    `pre` overrides the recognised pre-tokenizer.
+    """
+    if recipe.base.is_file():
+        return gguf_source(recipe.base)
+    return checkpoint_source(recipe, name=name, base=base, pre=pre, emit=emit)
+
+
+def quantize_model(
+    source: Path, targets: Sequence[tuple[Level, Path]], *, emit: Emit = ignore
+) -> list[QuantizationResult]:
+    """Make every (level, path) of `targets` from a GGUF file or a checkpoint directory."""
+    plan = plan_quantization(open_source(Recipe(source), emit=emit), targets, emit=emit)
+    return quantize(plan, emit=emit)
+
+
+def collect_from(
+    recipe: Recipe,
+    texts: Sequence[tuple[str, str]],
+    *,
+    output: Path,
     name: str | None = None,
     base: Path | None = None,
     pre: str | None = None,
     threads: int | None = None,
     emit: Emit = ignore,
-) -> list[QuantizationResult]:
-    """Make every (level, path) of `targets` from a GGUF file, a checkpoint directory or a recipe.
+) -> None:
+    """Collect an importance matrix of what `recipe` makes, from (name, text) pairs, to `output`.
 
-    A checkpoint is converted once, to a file beside the first target that is removed afterwards. `name`
-    replaces the one it finds for the model, `base` is where tokenizer files that it lacks are taken from,
-    `pre` overrides the recognised pre-tokenizer.
+    A checkpoint is converted for it to a Q8_0 file, half the size of its weights and removed afterwards:
+    activations hardly tell it from the original.
     """
-    recipe = source if isinstance(source, Recipe) else Recipe(source)
     if recipe.base.is_file():
-        return quantize(recipe.base, targets, threads=threads, emit=emit)
-    with _scratch_directory(targets[0][1].parent) as scratch:
+        collect_imatrix(recipe.base, texts, output=output, threads=threads, emit=emit)
+        return
+    with _scratch_directory(output.parent) as scratch:
         target = scratch / f"{recipe.base.resolve().name}.gguf"
-        converted = convert(recipe, output=target, name=name, pre=pre, base=base, emit=emit)
-        return quantize(converted.path, targets, threads=threads, emit=emit)
+        made = convert(recipe, output=target, out_type=OutType.Q8_0, name=name, pre=pre, base=base, emit=emit)
+        collect_imatrix(made.path, texts, output=output, threads=threads, emit=emit)
 
 
 def runnable_file(resolved: Resolved, *, emit: Emit = ignore) -> Path:
@@ -85,6 +115,8 @@ def _scratch_directory(parent: Path) -> Iterator[Path]:
 
 
 def _remove_stale_scratch(place: Path) -> None:
+    import psutil
+
     for path in place.glob(f"{_SCRATCH}*"):
         pid = path.name.removeprefix(_SCRATCH)
         if pid.isdigit() and not psutil.pid_exists(int(pid)):

@@ -48,6 +48,8 @@ def publishing_files(targets: Sequence[Path]) -> Iterator[list[Path]]:
     published: list[Path] = []
     try:
         with translated_errors(first):
+            for part, target in zip(parts, targets, strict=True):
+                _claim(part, target)
             yield parts
             for part in parts:
                 _flush_to_disk(part)
@@ -109,11 +111,10 @@ def remove_stale_parts(target: Path) -> None:
     """Remove part files of `target` whose process is gone."""
     import psutil
 
-    prefix = f".{target.name}.part-"
     with suppress(OSError):
-        for path in target.parent.iterdir():
-            suffix = path.name.removeprefix(prefix)
-            if suffix != path.name and suffix.isdigit() and not psutil.pid_exists(int(suffix)):
+        for path in _parts_of(target):
+            owner = path.name.rpartition("-")[2]
+            if owner.isdigit() and not psutil.pid_exists(int(owner)):
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
@@ -122,20 +123,25 @@ def remove_stale_parts(target: Path) -> None:
 
 def free_bytes(path: Path) -> int:
     """Return the free bytes on the file system that holds `path` or will hold it."""
-    existing = path
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(_existing(path)).free
 
 
-def require_space(target: Path, size_bytes: int) -> None:
-    """Raise StorageError when the disk cannot hold `size_bytes` more at `target`."""
-    free = free_bytes(target)
-    if size_bytes > free:
-        raise StorageError(
-            f"{target} needs {format_bytes(size_bytes)}, but only {format_bytes(free)} are free there",
-            hint="free some space or choose another place with `-o`",
-        )
+def require_space(sizes: Sequence[tuple[Path, int]]) -> None:
+    """Raise StorageError when the disks cannot hold so many bytes more at each of the paths."""
+    wanted: dict[int, list[tuple[Path, int]]] = {}
+    for target, size in sizes:
+        with translated_errors(target):
+            wanted.setdefault(_existing(target).stat().st_dev, []).append((target, size))
+    for together in wanted.values():
+        target, needed = together[0][0], sum(size for _, size in together)
+        free = free_bytes(target)
+        if needed > free:
+            what = str(target) if len(together) == 1 else f"{target} and {len(together) - 1} more"
+            raise StorageError(
+                f"{what} need{'s' * (len(together) == 1)} {format_bytes(needed)}, but only "
+                f"{format_bytes(free)} are free there",
+                hint="free some space or choose another place with `-o`",
+            )
 
 
 def require_distinct(source: Path, target: Path) -> None:
@@ -144,6 +150,32 @@ def require_distinct(source: Path, target: Path) -> None:
         raise SameFileError(
             f"{target} is the file it would be made from", hint="choose another output with `-o`"
         )
+
+
+def _existing(path: Path) -> Path:
+    """Return `path`, or the nearest directory above it that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _claim(part: Path, target: Path) -> None:
+    """Begin `part` and make sure that nobody else writes `target`. Raise StorageError when somebody does.
+
+    Whoever finds another part after beginning their own gives way, so that at most one goes on.
+    """
+    part.touch()
+    for other in _parts_of(target):
+        if other != part:
+            raise StorageError(
+                f"{target} is being written by another localllm, process {other.name.rpartition('-')[2]}",
+                hint="wait for it to end, or choose another place with `-o`",
+            )
+
+
+def _parts_of(target: Path) -> list[Path]:
+    prefix = f".{target.name}.part-"
+    return [path for path in target.parent.iterdir() if path.name.startswith(prefix)]
 
 
 def _make_parents(directory: Path) -> list[Path]:

@@ -22,6 +22,7 @@ from localllm.refs import ModelRef, RefKind
 DEMO = "demo"
 DEMO_PERSONA = "demo-persona"
 PREFERRED_LEVEL = "Q4_K_M"
+IMATRIX = "imatrix"  # stands in a file's name where models have their level
 UNQUANTIZED_LEVELS = ("F32", "BF16", "F16")
 _LEVEL_SUFFIX = re.compile(
     rf"[-._]({'|'.join(sorted(FILE_TYPES.values(), key=len, reverse=True))})$", re.IGNORECASE
@@ -84,9 +85,14 @@ def stored_models() -> list[StoredModel]:
         for directory in (sorted(root.iterdir()) if root.is_dir() else ())
         if directory.is_dir()
         for path in directory.glob("*.gguf")
-        if not path.name.startswith(".") and starts_model(path)
+        if not path.name.startswith(".") and _is_model(path)
     ]
     return sorted(found, key=lambda model: (model.name, model.size_bytes, model.path.name))
+
+
+def _is_model(path: Path) -> bool:
+    """Tell by its name whether a model begins in a file; importance matrices lie beside them."""
+    return starts_model(path) and not path.stem.endswith(f"-{IMATRIX}")
 
 
 def size_on_disk(first: Path) -> int:
@@ -208,7 +214,7 @@ def _on_disk(path: Path, level: str | None) -> Resolved:
         return Resolved(model_name(path), path, level_in_name(path))
     if is_checkpoint(path):
         return Resolved(model_name(path.resolve()), path, level)
-    files = sorted(file for file in path.glob("*.gguf") if starts_model(file))
+    files = sorted(file for file in path.glob("*.gguf") if _is_model(file))
     matching = [file for file in files if level is None or level_in_name(file) == level]
     if len(matching) == 1:
         return Resolved(model_name(matching[0]), matching[0], level_in_name(matching[0]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
@@ -29,12 +30,20 @@ from localllm.engine import Engine, LlamaEngine
 from localllm.errors import NotFoundError, UsageError
 from localllm.events import Emit, Notice, ignore
 from localllm.gguf_file.split_names import starts_model
+from localllm.imatrix.collect import ImatrixResult, collect_imatrix
+from localllm.imatrix.texts import BUILTIN, builtin_text, read_text
 from localllm.inspection import ModelDescription
 from localllm.merge_target import MergeTarget
 from localllm.merging import MergeResult
-from localllm.quantization import Level, QuantizationResult, parse_levels
+from localllm.quantization import quantize as quantization
+from localllm.quantization.importance import Importances
+from localllm.quantization.levels import Level, parse_levels
+from localllm.quantization.options import QuantizationOptions
+from localllm.quantization.quantize import QuantizationPlan, QuantizationResult
+from localllm.quantization.source import QuantizationSource
 from localllm.store import (
     DEMO,
+    IMATRIX,
     Resolved,
     existing_file,
     model_name,
@@ -49,6 +58,7 @@ from localllm.store import (
 )
 
 Model = str | PathLike[str]
+AUTO_MATRIX = "auto"
 _SEPARATORS = ("/", os.sep)
 
 
@@ -158,26 +168,97 @@ def quantize(
     merge_into: str = MergeTarget.AUTO,
     output: Model | None = None,
     pre: str | None = None,
+    options: QuantizationOptions | None = None,
+    imatrix: Model | None = None,
+    calibration: Sequence[Path] = (),
     threads: int | None = None,
+    max_memory_bytes: int | None = None,
+    force: bool = False,
     emit: Emit = ignore,
 ) -> list[QuantizationResult]:
-    """Quantize a checkpoint or a 16- or 32-bit GGUF file at every one of `levels`.
+    """Quantize a checkpoint or a GGUF file at every one of `levels`.
 
     `adapters` are merged in first, at `scale` times their own. An adapter as `model` is merged into
     `base`, by default the base model it names. `output` names a file for one level, a directory for
     several or when it ends with a separator. A checkpoint takes tokenizer files that it lacks from `base`;
     `pre` overrides its recognised pre-tokenizer.
+
+    `imatrix` is the file of an importance matrix, or "auto" for one that is kept beside the outputs and made
+    when there is none, on the texts `calibration` or the built-in one. Files that are already what this would
+    write are kept, unless `force` is set.
     """
-    wanted = parse_levels(levels)
-    recipe, name = _recipe(model, adapters, base, scale, merge_into, resolve_source)
-    targets = _targets(name, wanted, output)
-    return pipeline.quantize_model(
-        recipe,
-        targets,
-        name=name if recipe.adapters else None,
-        base=None if _adapter(model) is not None else _files_from(base),
-        pre=pre,
+    parts = _Quantization.of(
+        model, levels, adapters, base, scale, merge_into, output, pre, imatrix, calibration, emit
+    )
+    if parts.importances is not None and parts.importances.matrix is None:
+        parts = parts.with_collected_matrix(threads, emit)
+    plan = quantization.plan_quantization(
+        parts.source, parts.targets, options=options, importances=parts.importances, emit=emit
+    )
+    return quantization.quantize(
+        plan, threads=threads, max_memory_bytes=max_memory_bytes, force=force, emit=emit
+    )
+
+
+def plan_quantization(
+    model: Model,
+    levels: Sequence[str],
+    *,
+    adapters: Sequence[Model] = (),
+    base: Model | None = None,
+    scale: float = 1.0,
+    merge_into: str = MergeTarget.AUTO,
+    output: Model | None = None,
+    pre: str | None = None,
+    options: QuantizationOptions | None = None,
+    imatrix: Model | None = None,
+    calibration: Sequence[Path] = (),
+    context: int | None = None,
+    emit: Emit = ignore,
+) -> QuantizationPlan:
+    """Tell what `quantize` with the same options would write, to the byte, and whether it could be run here.
+
+    `context` is the number of tokens to estimate memory for. Nothing is written.
+    """
+    parts = _Quantization.of(
+        model, levels, adapters, base, scale, merge_into, output, pre, imatrix, calibration, emit
+    )
+    return quantization.plan_quantization(
+        parts.source,
+        parts.targets,
+        options=options,
+        importances=parts.importances,
+        context=context,
+        emit=emit,
+    )
+
+
+def imatrix(
+    model: Model,
+    texts: Sequence[Path] = (),
+    *,
+    output: Model | None = None,
+    context_size: int = 512,
+    max_chunks: int | None = None,
+    threads: int | None = None,
+    process_output: bool = False,
+    parse_special: bool = False,
+    emit: Emit = ignore,
+) -> ImatrixResult:
+    """Collect an importance matrix of a GGUF model on `texts`, by default on the built-in one.
+
+    It goes to the library as NAME/NAME-imatrix.gguf unless `output` says otherwise.
+    """
+    path = existing_file(fspath(model))
+    return collect_imatrix(
+        path,
+        _contents(texts),
+        output=_target(model_name(path), output, IMATRIX),
+        context_size=context_size,
+        max_chunks=max_chunks,
         threads=threads,
+        process_output=process_output,
+        parse_special=parse_special,
         emit=emit,
     )
 
@@ -221,6 +302,84 @@ def load(
         emit(Notice(f"using {found.name}:{found.level}; write another level behind the colon"))
     path = pipeline.runnable_file(found, emit=emit)
     return LlamaEngine(path, context_size=context_size, threads=threads)
+
+
+@dataclass(frozen=True)
+class _Quantization:
+    """What a quantization works on, found out from what the user typed."""
+
+    recipe: Recipe
+    name: str | None
+    base: Path | None
+    pre: str | None
+    source: QuantizationSource
+    targets: list[tuple[Level, Path]]
+    importances: Importances | None
+    texts: Sequence[Path]
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        levels: Sequence[str],
+        adapters: Sequence[Model],
+        base: Model | None,
+        scale: float,
+        merge_into: str,
+        output: Model | None,
+        pre: str | None,
+        imatrix: Model | None,
+        calibration: Sequence[Path],
+        emit: Emit,
+    ) -> _Quantization:
+        wanted = parse_levels(levels)
+        recipe, found_name = _recipe(model, adapters, base, scale, merge_into, resolve_source)
+        targets = _targets(found_name, wanted, output)
+        name = found_name if recipe.adapters else None
+        files_from = None if _adapter(model) is not None else _files_from(base)
+        source = pipeline.open_source(recipe, name=name, base=files_from, pre=pre, emit=emit)
+        place = targets[0][1].with_name(f"{found_name}-{IMATRIX}.gguf")
+        importances = _importances(imatrix, calibration, place, source)
+        return cls(recipe, name, files_from, pre, source, targets, importances, calibration)
+
+    def with_collected_matrix(self, threads: int | None, emit: Emit) -> _Quantization:
+        assert self.importances is not None
+        path = self.importances.path
+        pipeline.collect_from(
+            self.recipe,
+            _contents(self.texts),
+            output=path,
+            name=self.name,
+            base=self.base,
+            pre=self.pre,
+            threads=threads,
+            emit=emit,
+        )
+        return replace(self, importances=Importances.read(path))
+
+
+def _importances(
+    imatrix: Model | None, calibration: Sequence[Path], place: Path, source: QuantizationSource
+) -> Importances | None:
+    """Return the matrix to use; that of `auto` lies at `place`, when it is younger than the model."""
+    if imatrix is None:
+        if calibration:
+            raise UsageError("`--calibration` is for `--imatrix auto`", hint="add that, or leave it out")
+        return None
+    if fspath(imatrix) != AUTO_MATRIX:
+        return Importances.read(Path(imatrix).expanduser())
+    names = tuple(path.name for path in calibration) or (BUILTIN,)
+    inputs = [*source.inputs, *calibration]
+    if place.is_file() and place.stat().st_mtime > max(path.stat().st_mtime for path in inputs):
+        found = Importances.read(place)
+        if found.datasets == names:
+            return found
+    return Importances(place, names, None)
+
+
+def _contents(texts: Sequence[Path]) -> list[tuple[str, str]]:
+    """Return the names and contents of text files, or the built-in text."""
+    return [read_text(path.expanduser()) for path in texts] or [builtin_text()]
 
 
 def _recipe(

@@ -20,6 +20,7 @@ from types import TracebackType
 BLOCK_BYTES = 4 * 1024 * 1024
 _THREADS = 2
 _BLOCKS = _THREADS + 2
+BUFFER_BYTES = BLOCK_BYTES * _BLOCKS  # what a file being written holds in memory
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 

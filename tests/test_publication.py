@@ -177,9 +177,9 @@ def test_different_files_are_distinct(tmp_path: Path) -> None:
 
 
 def test_space_is_checked_before_writing(tmp_path: Path) -> None:
-    require_space(tmp_path / "not" / "there" / "yet.bin", 1)
+    require_space([(tmp_path / "not" / "there" / "yet.bin", 1)])
     with pytest.raises(StorageError, match=r"needs .* but only .* are free there"):
-        require_space(tmp_path / "file.bin", 2**60)
+        require_space([(tmp_path / "file.bin", 2**60)])
 
 
 def trio(directory: Path) -> list[Path]:

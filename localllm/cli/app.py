@@ -13,6 +13,7 @@ from localllm.cli.commands.chat import chat
 from localllm.cli.commands.compare import compare
 from localllm.cli.commands.convert import convert
 from localllm.cli.commands.demo import demo
+from localllm.cli.commands.imatrix import imatrix
 from localllm.cli.commands.inspect import inspect
 from localllm.cli.commands.list import list_models
 from localllm.cli.commands.merge import merge
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (convert, merge, quantize, inspect, chat, compare, demo):
+for command in (convert, merge, quantize, imatrix, inspect, chat, compare, demo):
     app.command()(command)
 app.command(name="list")(list_models)
 

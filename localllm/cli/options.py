@@ -74,6 +74,26 @@ def _size(text: str) -> int:
         raise typer.BadParameter(f"{text!r} is not a number followed by K, M or G, such as 4G") from None
 
 
+PlanContextOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--context",
+        min=16,
+        max=2**31 - 1,
+        help="Context in tokens to estimate memory for.",
+        show_default="up to 4096",
+    ),
+]
+MaxMemoryOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--max-memory",
+        parser=_size,
+        metavar="N[K|M|G]",
+        help="Memory to work in, about.",
+        show_default="a few hundred MB",
+    ),
+]
 SplitOpt = Annotated[
     int | None,
     typer.Option(

@@ -12,13 +12,13 @@ from localllm.checkpoint import Checkpoint
 from localllm.conversion.missing_files import completed
 from localllm.conversion.out_type import OutType
 from localllm.conversion.prepare import Preparation, Wishes, prepare
-from localllm.conversion.shards import refuse_other_split, shards_of, verify_files
+from localllm.conversion.shards import shards_of, verify_files
 from localllm.conversion.verify import verify_header, verify_tokenization
 from localllm.conversion.vocabulary_file import vocabulary_file
 from localllm.conversion.writing import data_bytes, write_model
 from localllm.errors import TokenizerError, UsageError
 from localllm.events import Emit, Notice, ignore
-from localllm.gguf_file.split_names import split_paths
+from localllm.gguf_file.split_names import refuse_other_split, split_paths
 from localllm.publication import publishing_files, require_space, translated_errors
 
 
@@ -72,7 +72,7 @@ def convert(
     paths = split_paths(target, len(shards))
     refuse_other_split(paths)
     with translated_errors(target):
-        require_space(target, data_bytes(plan))
+        require_space([(target, data_bytes(plan))])
     prove_tokenization(checkpoint, work, forced=pre is not None, emit=emit)
     with publishing_files(paths) as parts:
         size = write_model(parts, shards, work.metadata, work.model.config, emit)

@@ -53,7 +53,7 @@ def convert_adapter(
     planned = prepare_adapter(open_adapter(source), base, out_type)
     metadata = _metadata(planned, name or source.resolve().name)
     with translated_errors(output):
-        require_space(output, planned.data_bytes)
+        require_space([(output, planned.data_bytes)])
     emit(Started("convert", len(planned.tensors), "tensors"))
     with publishing(output) as part:
         with part.open("wb") as file:

@@ -34,7 +34,7 @@ Read = Callable[[Workspace], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows of one output tensor: `read` returns them, shape (n, columns), in `dtype` of the checkpoint.
+    """Rows of one output tensor: `read` returns them, shape (rows, columns), in `dtype` of the checkpoint.
 
     bfloat16 comes as uint16. What `read` returns may lie in the workspace it is given. `source` is the
     name of the tensor in the checkpoint.
@@ -42,6 +42,7 @@ class Piece:
 
     source: str
     kind: TensorType
+    rows: int
     columns: int
     dtype: str
     read: Read
@@ -55,31 +56,35 @@ def pieces_of(planned: PlannedTensor, config: ModelConfig, weights: int = PIECE_
     op, columns = planned.op, planned.entry.shape[0]
     if planned.computed is not None:
         values = planned.computed.values.astype("<f4").reshape(-1, columns)
-        yield Piece(planned.entry.name, planned.entry.type, columns, "F32", lambda _: values)
+        yield Piece(planned.entry.name, planned.entry.type, len(values), columns, "F32", lambda _: values)
     for part in planned.parts:
         dtype = part.tensor.dtype if op is None or op.moves_only else "F32"
-        for read in _reads(part, op, config, weights):
-            yield Piece(part.tensor.name, planned.entry.type, columns, dtype, read)
+        for rows, read in _reads(part, op, config, weights, columns):
+            yield Piece(part.tensor.name, planned.entry.type, rows, columns, dtype, read)
 
 
-def _reads(part: Rows, op: Op | None, config: ModelConfig, weights: int) -> Iterator[Read]:
+def _reads(
+    part: Rows, op: Op | None, config: ModelConfig, weights: int, columns: int
+) -> Iterator[tuple[int, Read]]:
+    """Yield how many rows of the output, `columns` wide, come next, and how to read them."""
     tensor = part.tensor
     is_matrix = len(tensor.shape) == 2
     if op is None:
         for first, count in _ranges(part.count, tensor.columns, weights):
-            yield partial(_read_rows, tensor, part.first + first, count)
+            yield count, partial(_read_rows, tensor, part.first + first, count)
     elif op.elementwise:
         for first, count in _ranges(part.count, tensor.columns, weights):
-            yield partial(_apply, op, config, tensor, part.first + first, count)
+            yield count, partial(_apply, op, config, tensor, part.first + first, count)
     elif op.swaps_axes and is_matrix:
         for first, count in _ranges(tensor.columns, part.count, weights * _TRANSPOSED_PIECES):
-            yield partial(_read_columns, part, first, count, weights)
+            yield count, partial(_read_columns, part, first, count, weights)
     elif op.moves_only and is_matrix:
         order = _moved(np.arange(part.count), op, config, tensor)
         for first, count in _ranges(part.count, tensor.columns, weights):
-            yield partial(_gather_rows, tensor, part.first + order[first : first + count])
+            yield count, partial(_gather_rows, tensor, part.first + order[first : first + count])
     else:
-        yield partial(_apply, op, config, tensor, part.first, part.count)
+        rows = part.count * tensor.columns // columns
+        yield rows, partial(_apply, op, config, tensor, part.first, part.count)
 
 
 def _ranges(rows: int, columns: int, weights: int) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,6 @@ from localllm.conversion.verify import verify_header
 from localllm.errors import UsageError
 from localllm.gguf_file import read_header
 from localllm.gguf_file.format import Key, ValueType
-from localllm.gguf_file.split_names import split_name
 from localllm.gguf_file.writer import Metadata, TypedValue, layout
 
 _MAX_FILES = 65_535  # split.count is a uint16
@@ -66,17 +65,3 @@ def verify_files(parts: Sequence[Path], targets: Sequence[Path]) -> None:
     verify_header(parts[0], targets[0].name)
     for part in parts[1:]:
         read_header(part)
-
-
-def refuse_other_split(paths: Sequence[Path]) -> None:
-    """Raise UsageError when the same model lies beside `paths` split into another number of files."""
-    expected = split_name(paths[0])
-    if expected is None or len(paths) == 1 or not paths[0].parent.is_dir():
-        return
-    for other in sorted(paths[0].parent.iterdir()):
-        found = split_name(other)
-        if found and found.stem == expected.stem and found.count != expected.count:
-            raise UsageError(
-                f"{other} belongs to the same model in {found.count} files instead of {len(paths)}",
-                hint="remove those files first, or choose another name with `-o`",
-            )

@@ -41,6 +41,13 @@ class ArrayValue:
 
 
 @dataclass(frozen=True)
+class EncodedValue:
+    """A metadata value as it lies in a file: its type code and everything behind it."""
+
+    data: bytes | memoryview
+
+
+@dataclass(frozen=True)
 class TensorInfo:
     """One tensor as the header lists it.
 
@@ -64,10 +71,14 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class GGUFHeader:
-    """Everything in a GGUF file in front of the tensor data."""
+    """Everything in a GGUF file in front of the tensor data.
+
+    `encoded` holds the values of `metadata` as they are in the file, to be copied to another.
+    """
 
     version: int
     metadata: Mapping[str, Scalar | ArrayValue]
+    encoded: Mapping[str, EncodedValue]
     tensors: tuple[TensorInfo, ...]
     alignment: int
     data_offset: int

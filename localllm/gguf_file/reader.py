@@ -31,13 +31,15 @@ from localllm.gguf_file.format import (
     ValueType,
     is_alignment,
 )
-from localllm.gguf_file.header import ArrayValue, GGUFHeader, Scalar, TensorInfo
+from localllm.gguf_file.header import ArrayValue, EncodedValue, GGUFHeader, Scalar, TensorInfo
 from localllm.gguf_file.source import ByteSource, FileSource
 
 MAX_HEADER_BYTES = 64 * 1024 * 1024
 MAX_ENTRIES = 1_000_000  # metadata pairs, and tensors
 _INT64_MAX = 2**63 - 1
 _READ_AHEAD = 1024 * 1024
+# value type, type of the items of an array, number of items, where the value begins and ends
+_Span = tuple[ValueType, ValueType | None, int, int, int]
 _DAMAGED = "the file is damaged or no GGUF file at all; download or make it again"
 
 
@@ -70,7 +72,8 @@ class _HeaderParser:
         self._check_count(tensor_count, "tensors", 25)
         spans = self._metadata_spans(pair_count)
         tensors = self._tensor_infos(tensor_count)
-        metadata = self._metadata(spans)
+        frozen = memoryview(bytes(self._buffer))  # it no longer grows, so values may keep views of it
+        metadata = self._metadata(spans, frozen)
         alignment = self._alignment(spans, metadata)
         end = self._position
         data_offset = end + -end % alignment
@@ -78,6 +81,7 @@ class _HeaderParser:
         return GGUFHeader(
             version=version,
             metadata=MappingProxyType(metadata),
+            encoded=MappingProxyType({key: _encoded(span, frozen) for key, span in spans.items()}),
             tensors=tuple(tensors),
             alignment=alignment,
             data_offset=data_offset,
@@ -102,9 +106,9 @@ class _HeaderParser:
 
     # metadata -------------------------------------------------------------------------------
 
-    def _metadata_spans(self, count: int) -> dict[str, tuple[ValueType, ValueType | None, int, int, int]]:
+    def _metadata_spans(self, count: int) -> dict[str, _Span]:
         """Walk over the pairs; return where each value lies, keyed by its name."""
-        spans: dict[str, tuple[ValueType, ValueType | None, int, int, int]] = {}
+        spans: dict[str, _Span] = {}
         for _ in range(count):
             key = self._string("a metadata key", limit=65_535).decode("utf-8", "replace")
             if not key:
@@ -160,11 +164,8 @@ class _HeaderParser:
         self._position = position
         return start
 
-    def _metadata(
-        self, spans: dict[str, tuple[ValueType, ValueType | None, int, int, int]]
-    ) -> dict[str, Scalar | ArrayValue]:
-        """Decode the values: now the buffer no longer grows, so arrays may keep views of it."""
-        frozen = memoryview(bytes(self._buffer))
+    def _metadata(self, spans: Mapping[str, _Span], frozen: memoryview) -> dict[str, Scalar | ArrayValue]:
+        """Decode the values."""
         values: dict[str, Scalar | ArrayValue] = {}
         for key, (kind, item, count, start, end) in spans.items():
             if item is not None:
@@ -177,7 +178,7 @@ class _HeaderParser:
 
     def _alignment(
         self,
-        spans: Mapping[str, tuple[ValueType, ValueType | None, int, int, int]],
+        spans: Mapping[str, _Span],
         metadata: Mapping[str, Scalar | ArrayValue],
     ) -> int:
         value = metadata.get(Key.ALIGNMENT, DEFAULT_ALIGNMENT)
@@ -279,6 +280,12 @@ class _HeaderParser:
 
     def _bad(self, reason: str, hint: str | None = _DAMAGED) -> InvalidGGUFError:
         return InvalidGGUFError(f"{self._source.label}: {reason}", hint=hint)
+
+
+def _encoded(span: _Span, frozen: memoryview) -> EncodedValue:
+    """Return a value with what stands in front: its type; for an array also its items' type and number."""
+    _, item, _, start, end = span
+    return EncodedValue(frozen[start - (4 if item is None else 16) : end])
 
 
 def _foreign_format_hint(magic: bytes) -> str:

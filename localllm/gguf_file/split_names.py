@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from localllm.errors import UsageError
 
 _NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 _SUFFIX = ".gguf"
@@ -53,3 +56,17 @@ def model_files(first: Path) -> list[Path]:
     if found is None:
         return [first]
     return [path for path in split_paths(first.with_name(found.stem), found.count) if path.is_file()]
+
+
+def refuse_other_split(paths: Sequence[Path]) -> None:
+    """Raise UsageError when the same model lies beside `paths` split into another number of files."""
+    expected = split_name(paths[0])
+    if expected is None or len(paths) == 1 or not paths[0].parent.is_dir():
+        return
+    for other in sorted(paths[0].parent.iterdir()):
+        found = split_name(other)
+        if found and found.stem == expected.stem and found.count != expected.count:
+            raise UsageError(
+                f"{other} belongs to the same model in {found.count} files instead of {len(paths)}",
+                hint="remove those files first, or choose another name with `-o`",
+            )

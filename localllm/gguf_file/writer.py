@@ -24,7 +24,7 @@ from localllm.gguf_file.format import (
     ValueType,
     is_alignment,
 )
-from localllm.gguf_file.header import TensorInfo
+from localllm.gguf_file.header import EncodedValue, TensorInfo
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def array(item_type: ValueType, values: Sequence[Any]) -> TypedValue:
 
 
 Metadata = Mapping[str, TypedValue]
+HeaderValues = Mapping[str, TypedValue | EncodedValue]  # new ones, and ones copied from another file
 
 
 class Sink(Protocol):
@@ -103,9 +104,12 @@ def _check_shape(entry: TensorEntry) -> None:
         raise ValueError(f"{entry.name!r} has rows of {shape[0]}, not a multiple of {block}")
 
 
-def encode_header(metadata: Metadata, tensors: Sequence[TensorInfo]) -> bytes:
+def encode_header(metadata: HeaderValues, tensors: Sequence[TensorInfo]) -> bytes:
     """Return the header, padded to the start of the data section."""
-    parts = [MAGIC, struct.pack("<IQQ", WRITTEN_VERSION, len(tensors), len(metadata))]
+    parts: list[bytes | memoryview] = [
+        MAGIC,
+        struct.pack("<IQQ", WRITTEN_VERSION, len(tensors), len(metadata)),
+    ]
     for key, value in metadata.items():
         if not key:
             raise ValueError("a metadata key is empty")
@@ -120,9 +124,11 @@ def encode_header(metadata: Metadata, tensors: Sequence[TensorInfo]) -> bytes:
     return header + bytes(-len(header) % alignment_of(metadata))
 
 
-def alignment_of(metadata: Metadata) -> int:
+def alignment_of(metadata: HeaderValues) -> int:
     """Return the alignment the metadata asks for. Raise ValueError when no reader would accept it."""
     asked = metadata.get(Key.ALIGNMENT, uint32(DEFAULT_ALIGNMENT))
+    if isinstance(asked, EncodedValue):  # the reader lets no other type pass
+        asked = uint32(int.from_bytes(asked.data[4:8], "little"))
     if asked.type is not ValueType.UINT32 or not is_alignment(asked.value):
         raise ValueError(f"{asked.value} cannot be an alignment")
     return int(asked.value)
@@ -131,7 +137,7 @@ def alignment_of(metadata: Metadata) -> int:
 class GGUFWriter:
     """Writes one GGUF file to an open file or another sink, tensor after tensor in the order of `entries`."""
 
-    def __init__(self, file: Sink, metadata: Metadata, entries: Iterable[TensorEntry]) -> None:
+    def __init__(self, file: Sink, metadata: HeaderValues, entries: Iterable[TensorEntry]) -> None:
         self._file = file
         self._alignment = alignment_of(metadata)
         self.tensors = layout(entries, self._alignment)
@@ -168,7 +174,9 @@ def _string(text: str) -> bytes:
     return _payload(ValueType.STRING, [text])
 
 
-def _value(value: TypedValue) -> bytes:
+def _value(value: TypedValue | EncodedValue) -> bytes | memoryview:
+    if isinstance(value, EncodedValue):
+        return value.data
     if value.type is not ValueType.ARRAY:
         return struct.pack("<I", value.type) + _payload(value.type, [value.value])
     item_type = value.item_type

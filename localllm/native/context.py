@@ -38,6 +38,7 @@ class Context:
 
     `context_size` is in tokens, over all `sequences`; `batch_size` the most tokens per decode call;
     with `exact` attention is computed and its cache kept in float32, which costs time and memory.
+    `eval_callback` is called for every node of the graph, before and after it is computed.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Context:
         batch_size: int = 2048,
         sequences: int = 1,
         exact: bool = False,
+        eval_callback: Any = None,
     ) -> None:
         library = llama()
         params = library.llama_context_default_params()
@@ -61,6 +63,8 @@ class Context:
         if exact:
             params.type_k = params.type_v = TENSOR_TYPES_BY_NAME["F32"].id
             params.flash_attn_type = _NO_FLASH_ATTENTION
+        if eval_callback is not None:
+            params.cb_eval = eval_callback
         params.no_perf = True
         self._library = library
         self._handle: Any = library.llama_init_from_model(model.handle, params)
@@ -118,6 +122,19 @@ class Context:
             self._fill(chunk, start + offset, sequence, first)
             self._run()
 
+    def decode_together(self, sequences: Sequence[Sequence[int]], *, start: int) -> None:
+        """Run the tokens of sequence 0, 1, ... in one batch, each from position `start` on; keep all logits.
+
+        Raise ValueError when they do not fit into one batch, otherwise as `decode`.
+        """
+        if sum(map(len, sequences)) > self.batch_size:
+            raise ValueError("all sequences need to fit into one batch")
+        filled = 0
+        for sequence, tokens in enumerate(sequences):
+            self._fill(tokens, start, sequence, 0, filled)
+            filled += len(tokens)
+        self._run()
+
     def kept_logits(self, count: int) -> NDArray[np.float32]:
         """Return all kept logits, shape (count, vocabulary): a view until the next decode."""
         import numpy as np
@@ -137,15 +154,19 @@ class Context:
         """Forget `sequence` from `position` on. Return False where the model cannot (recurrent ones)."""
         return bool(self._library.llama_memory_seq_rm(self._memory, sequence, position, -1))
 
-    def _fill(self, tokens: Sequence[int], start: int, sequence: int, logits_from: int) -> None:
+    def _fill(
+        self, tokens: Sequence[int], start: int, sequence: int, logits_from: int, filled: int = 0
+    ) -> None:
+        """Put `tokens` into the batch behind the `filled` ones that are there."""
         batch = self._batch
-        batch.n_tokens = len(tokens)
+        batch.n_tokens = filled + len(tokens)
         for index, token in enumerate(tokens):
-            batch.token[index] = token
-            batch.pos[index] = start + index
-            batch.n_seq_id[index] = 1
-            batch.seq_id[index][0] = sequence
-            batch.logits[index] = index >= logits_from
+            slot = filled + index
+            batch.token[slot] = token
+            batch.pos[slot] = start + index
+            batch.n_seq_id[slot] = 1
+            batch.seq_id[slot][0] = sequence
+            batch.logits[slot] = index >= logits_from
 
     def _run(self) -> None:
         self._stop.value = False

@@ -22,16 +22,18 @@ from typing import Any
 from localllm.native import logs
 
 _importing = threading.Lock()
+_GPU_TYPES = (1, 2)  # GGML_BACKEND_DEVICE_TYPE_GPU, _IGPU
 
 
 @dataclass(frozen=True)
 class Device:
-    """A compute device llama.cpp can use; memory in bytes."""
+    """A compute device llama.cpp can use; memory in bytes. A GPU has memory of its own or shares the host's."""
 
     name: str
     description: str
     free_bytes: int
     total_bytes: int
+    is_gpu: bool
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,13 @@ def ggml() -> ctypes.CDLL:
         ctypes.c_int64,
         ctypes.c_void_p,
     ]
+    library.ggml_validate_row_data.restype = ctypes.c_bool
+    library.ggml_validate_row_data.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
     for name in ("ggml_blck_size", "ggml_type_size"):
         getattr(library, name).restype = ctypes.c_int64
         getattr(library, name).argtypes = [ctypes.c_int]
+    library.ggml_backend_dev_type.restype = ctypes.c_int
+    library.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
     for name in ("ggml_backend_dev_name", "ggml_backend_dev_description"):
         getattr(library, name).restype = ctypes.c_char_p
         getattr(library, name).argtypes = [ctypes.c_void_p]
@@ -105,7 +111,7 @@ def describe() -> NativeInfo:
         binding_version=importlib.metadata.version("llama-cpp-python"),
         build=library.llama_version().decode(),
         features=_features(library.llama_print_system_info().decode()),
-        devices=_devices(),
+        devices=devices(),
         gpu_offload=bool(library.llama_supports_gpu_offload()),
     )
 
@@ -160,7 +166,8 @@ def _features(system_info: str) -> tuple[str, ...]:
     return tuple(features)
 
 
-def _devices() -> tuple[Device, ...]:
+def devices() -> tuple[Device, ...]:
+    """Return the devices of the installed llama.cpp, the processor among them."""
     registry = _load("ggml")
     registry.ggml_backend_dev_count.restype = ctypes.c_size_t
     registry.ggml_backend_dev_get.restype = ctypes.c_void_p
@@ -179,4 +186,5 @@ def _device(handle: int) -> Device:
         description=base.ggml_backend_dev_description(handle).decode("utf-8", "replace"),
         free_bytes=free.value,
         total_bytes=total.value,
+        is_gpu=base.ggml_backend_dev_type(handle) in _GPU_TYPES,
     )

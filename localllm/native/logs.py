@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -31,14 +33,29 @@ class LogLine(NamedTuple):
 
 _KEPT_LINES = 4000
 _pending: deque[tuple[int, bytes]] = deque(maxlen=_KEPT_LINES)
+_everything: list[bytes] | None = None  # the texts of all messages, while somebody wants them
 _recent: deque[LogLine] = deque(maxlen=_KEPT_LINES)
 
 
 def _keep(level: int, text: bytes | None, _user_data: int | None) -> None:
     _pending.append((level, text or b""))
+    if _everything is not None:
+        _everything.append(text or b"")
 
 
 CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(_keep)
+
+
+@contextmanager
+def whole_log() -> Iterator[list[bytes]]:
+    """Yield a list that all messages are appended to while the body runs, however many."""
+    global _everything
+    collected: list[bytes] = []
+    _everything = collected
+    try:
+        yield collected
+    finally:
+        _everything = None
 
 
 def take() -> list[LogLine]:

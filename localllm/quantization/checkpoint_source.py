@@ -1,0 +1,116 @@
+"""A checkpoint, with adapters merged into it or not, as what is quantized.
+
+Quantizing sees exactly what a conversion would have written: one command makes the file that two would make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localllm.assembly import Recipe, assemble
+from localllm.checkpoint import Checkpoint
+from localllm.conversion.convert import prove_tokenization
+from localllm.conversion.encode import encode_piece
+from localllm.conversion.missing_files import completed
+from localllm.conversion.out_type import OutType
+from localllm.conversion.pieces import Piece, pieces_of
+from localllm.conversion.prepare import Preparation, Wishes, prepare, prepare_model
+from localllm.conversion.workspace import Workspace
+from localllm.events import Emit, ignore
+from localllm.gguf_file import GGUFHeader, read_header
+from localllm.gguf_file.writer import encode_header, layout
+from localllm.quantization.source import PiecesOf, QuantizationSource, SourcePiece
+
+KIND = "checkpoint"
+_INPUTS = (".safetensors", ".json", ".jinja", ".model", ".txt")
+
+
+def checkpoint_source(
+    recipe: Recipe,
+    *,
+    name: str | None = None,
+    base: Path | None = None,
+    pre: str | None = None,
+    emit: Emit = ignore,
+) -> QuantizationSource:
+    """Return the model `recipe` makes; the options are those of `conversion.convert`.
+
+    Raise CheckpointError, UnsupportedModelError, TokenizerError or NotFoundError.
+    """
+    checkpoint = completed(assemble(recipe, emit), base, emit)
+    out_type = _stored_type(checkpoint)
+    work = prepare(checkpoint, Wishes(out_type, name, pre), emit)
+    return QuantizationSource(
+        label=str(recipe.base),
+        headers=(_header(work, str(recipe.base)),),
+        inputs=_inputs(recipe),
+        weights={
+            "kind": KIND,
+            "base": str(recipe.base),
+            "adapters": [str(adapter) for adapter in recipe.adapters],
+            "scale": recipe.scale,
+            "as_in_training": recipe.as_in_training,
+            "out_type": out_type.value,
+        },
+        prove=partial(prove_tokenization, checkpoint, work, forced=pre is not None, emit=emit),
+    )
+
+
+def open_weights(spec: Mapping[str, Any]) -> PiecesOf:
+    """Open what `checkpoint_source` described."""
+    adapters = tuple(map(Path, spec["adapters"]))
+    recipe = Recipe(Path(spec["base"]), adapters, spec["scale"], spec["as_in_training"])
+    model = prepare_model(assemble(recipe), Wishes(OutType(spec["out_type"])), ignore)
+    planned = {tensor.entry.name: tensor for tensor in model.plan.tensors}
+    return lambda name, weights: _pieces(name, pieces_of(planned[name], model.config, weights))
+
+
+def _stored_type(checkpoint: Checkpoint) -> OutType:
+    """Return what a conversion should write: the 16-bit type of the weights, F32 where they have none."""
+    dtypes = {tensor.native_dtype for tensor in checkpoint.tensors.values() if len(tensor.shape) > 1}
+    return OutType.AUTO if dtypes & {"BF16", "F16"} else OutType.F32
+
+
+def _pieces(name: str, pieces: Iterator[Piece]) -> Iterator[SourcePiece]:
+    first = 0
+    for piece in pieces:
+        yield SourcePiece(name, piece.kind, piece.columns, first, piece.rows, partial(_read, piece))
+        first += piece.rows
+
+
+def _read(piece: Piece, space: Workspace) -> NDArray[np.uint8]:
+    return np.frombuffer(encode_piece(piece, space), np.uint8).reshape(piece.rows, -1)
+
+
+def _inputs(recipe: Recipe) -> tuple[Path, ...]:
+    return tuple(
+        path
+        for directory in (recipe.base, *recipe.adapters)
+        for path in sorted(directory.iterdir())
+        if path.suffix in _INPUTS
+    )
+
+
+def _header(work: Preparation, label: str) -> GGUFHeader:
+    """Return the header of the file that a conversion would write."""
+    tensors = layout(tensor.entry for tensor in work.model.plan.tensors)
+    data_bytes = tensors[-1].offset + tensors[-1].size_bytes
+    return read_header(_Unwritten(label, encode_header(work.metadata, tensors), data_bytes))
+
+
+class _Unwritten:
+    """A file of which only the header exists, as a ByteSource."""
+
+    def __init__(self, label: str, header: bytes, data_bytes: int) -> None:
+        self.label = label
+        self.size_bytes = len(header) + data_bytes
+        self._header = header
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self._header[offset : offset + length]
