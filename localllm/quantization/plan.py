@@ -6,7 +6,7 @@ llama.cpp itself chooses the types, in a dry run on sparse copies of the headers
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +138,7 @@ def _plan(
         )
         for name, kind in zip(decisions.names, decisions.types, strict=True)
     ]
+    _require_whole_blocks(entry for *_, entry in chosen)
     groups = [chosen]
     if options.keep_split:
         groups = [[item for item in chosen if item[0] == number] for number in range(len(headers))]
@@ -152,6 +153,17 @@ def _plan(
         pairs = zip((tensor for _, tensor, _ in group), infos, strict=True)
         files.append(PlannedFile(encode_header(values, infos), tuple(PlannedTensor(*pair) for pair in pairs)))
     return LevelPlan(level, tuple(files), decisions.fallbacks)
+
+
+def _require_whole_blocks(entries: Iterable[TensorEntry]) -> None:
+    """llama.cpp falls back to types that fit, but not from what is asked for by the name of a tensor."""
+    for entry in entries:
+        if entry.shape[0] % entry.type.block_size:
+            raise QuantizationError(
+                f"`{entry.name}` has rows of {entry.shape[0]}, which do not fit {entry.type.name}'s blocks of "
+                f"{entry.type.block_size}",
+                hint="choose another type for it, with blocks of 32: Q4_0, Q5_0, Q8_0, IQ4_NL",
+            )
 
 
 def _layers_left(source: GGUFHeader, options: QuantizationOptions) -> int | None:

@@ -42,7 +42,13 @@ def plan(
 
 
 def make(
-    source: Path, levels: Sequence[str], directory: Path, *, threads: int = 2, force: bool = True, **wishes: Any
+    source: Path,
+    levels: Sequence[str],
+    directory: Path,
+    *,
+    threads: int = 2,
+    force: bool = True,
+    **wishes: Any,
 ) -> list[QuantizationResult]:
     """Plan and make files called after their levels in `directory`."""
     return quantize(plan(source, levels, directory, **wishes), threads=threads, force=force)

@@ -40,7 +40,7 @@ def llama_cpps_own(
     """Quantize with llama_model_quantize and return its log."""
     library: Any = llama()
     params = library.llama_model_quantize_default_params()
-    params.ftype, params.nthread, params.dry_run = level.file_type, 1, dry_run
+    params.ftype, params.nthread, params.dry_run = level.file_type, 2, dry_run
     params.pure, params.allow_requantize, params.keep_split = pure, allow_requantize, keep_split
     params.quantize_output_tensor = not leave_output
     if output_type:
