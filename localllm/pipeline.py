@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from localllm.assembly import Recipe
 from localllm.conversion.convert import convert
 from localllm.conversion.out_type import OutType
 from localllm.events import Emit, Notice, ignore
-from localllm.imatrix.collect import collect_imatrix
+from localllm.imatrix.collect import ImatrixResult, collect_imatrix
 from localllm.publication import translated_errors
 from localllm.quantization.checkpoint_source import checkpoint_source
 from localllm.quantization.gguf_source import gguf_source
@@ -59,21 +60,20 @@ def collect_from(
     name: str | None = None,
     base: Path | None = None,
     pre: str | None = None,
-    threads: int | None = None,
     emit: Emit = ignore,
-) -> None:
+    **options: Any,
+) -> ImatrixResult:
     """Collect an importance matrix of what `recipe` makes, from (name, text) pairs, to `output`.
 
-    A checkpoint is converted for it to a Q8_0 file, half the size of its weights and removed afterwards:
-    activations hardly tell it from the original.
+    `options` are those of `collect_imatrix`. A checkpoint is converted for it to a Q8_0 file, half the size
+    of its weights and removed afterwards: activations hardly tell it from the original.
     """
     if recipe.base.is_file():
-        collect_imatrix(recipe.base, texts, output=output, threads=threads, emit=emit)
-        return
+        return collect_imatrix(recipe.base, texts, output=output, emit=emit, **options)
     with _scratch_directory(output.parent) as scratch:
         target = scratch / f"{recipe.base.resolve().name}.gguf"
         made = convert(recipe, output=target, out_type=OutType.Q8_0, name=name, pre=pre, base=base, emit=emit)
-        collect_imatrix(made.path, texts, output=output, threads=threads, emit=emit)
+        return collect_imatrix(made.path, texts, output=output, emit=emit, **options)
 
 
 def runnable_file(resolved: Resolved, *, emit: Emit = ignore) -> Path:

@@ -30,8 +30,8 @@ from localllm.engine import Engine, LlamaEngine
 from localllm.errors import NotFoundError, UsageError
 from localllm.events import Emit, Notice, ignore
 from localllm.gguf_file.split_names import starts_model
-from localllm.imatrix.collect import ImatrixResult, collect_imatrix
-from localllm.imatrix.texts import BUILTIN, builtin_text, read_text
+from localllm.imatrix.collect import ImatrixResult
+from localllm.imatrix.texts import calibration_names, calibration_texts
 from localllm.inspection import ModelDescription
 from localllm.merge_target import MergeTarget
 from localllm.merging import MergeResult
@@ -245,15 +245,16 @@ def imatrix(
     parse_special: bool = False,
     emit: Emit = ignore,
 ) -> ImatrixResult:
-    """Collect an importance matrix of a GGUF model on `texts`, by default on the built-in one.
+    """Collect an importance matrix of a model on `texts`, by default on the built-in one.
 
-    It goes to the library as NAME/NAME-imatrix.gguf unless `output` says otherwise.
+    It goes to the library as NAME/NAME-imatrix.gguf unless `output` says otherwise. Of a name in the library
+    what is not quantized is taken; the other options are those of `collect_imatrix`.
     """
-    path = existing_file(fspath(model))
-    return collect_imatrix(
-        path,
-        _contents(texts),
-        output=_target(model_name(path), output, IMATRIX),
+    found = resolve_source(fspath(model))
+    return pipeline.collect_from(
+        Recipe(found.path),
+        calibration_texts(texts),
+        output=_target(found.name, output, IMATRIX),
         context_size=context_size,
         max_chunks=max_chunks,
         threads=threads,
@@ -347,7 +348,7 @@ class _Quantization:
         path = self.importances.path
         pipeline.collect_from(
             self.recipe,
-            _contents(self.texts),
+            calibration_texts(self.texts),
             output=path,
             name=self.name,
             base=self.base,
@@ -368,18 +369,13 @@ def _importances(
         return None
     if fspath(imatrix) != AUTO_MATRIX:
         return Importances.read(Path(imatrix).expanduser())
-    names = tuple(path.name for path in calibration) or (BUILTIN,)
+    names = calibration_names(calibration)
     inputs = [*source.inputs, *calibration]
     if place.is_file() and place.stat().st_mtime > max(path.stat().st_mtime for path in inputs):
         found = Importances.read(place)
         if found.datasets == names:
             return found
     return Importances(place, names, None)
-
-
-def _contents(texts: Sequence[Path]) -> list[tuple[str, str]]:
-    """Return the names and contents of text files, or the built-in text."""
-    return [read_text(path.expanduser()) for path in texts] or [builtin_text()]
 
 
 def _recipe(

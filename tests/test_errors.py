@@ -19,6 +19,7 @@ CODES = {
     "TokenizerError": "tokenizer",
     "ModelLoadError": "model-load",
     "QuantizationError": "quantization",
+    "ImportanceMatrixError": "imatrix",
     "GenerationError": "generation",
     "SessionError": "session",
     "StorageError": "storage",

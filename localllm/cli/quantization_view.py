@@ -68,8 +68,8 @@ def _fits(level: PlannedLevel) -> str:
 def _machine(found: PlanReport) -> list[str]:
     gpu = "" if found.gpu_free_bytes is None else f", {format_bytes(found.gpu_free_bytes)} on {found.gpu}"
     lines = [
-        f"together {format_bytes(found.total_bytes)}; free: {format_bytes(found.disk_free_bytes)} on the disk, "
-        f"{format_bytes(found.memory_available_bytes)} of memory{gpu}",
+        f"together {format_bytes(found.total_bytes)}; free: {format_bytes(found.disk_free_bytes)} on "
+        f"the disk, {format_bytes(found.memory_available_bytes)} of memory{gpu}",
         f"memory is estimated for a context of {found.context} tokens",
     ]
     if found.advised is None:

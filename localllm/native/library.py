@@ -27,7 +27,7 @@ _GPU_TYPES = (1, 2)  # GGML_BACKEND_DEVICE_TYPE_GPU, _IGPU
 
 @dataclass(frozen=True)
 class Device:
-    """A compute device llama.cpp can use; memory in bytes. A GPU has memory of its own or shares the host's."""
+    """A compute device llama.cpp can use; memory in bytes. A GPU may share the host's."""
 
     name: str
     description: str

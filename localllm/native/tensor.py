@@ -165,7 +165,7 @@ class _InitParams(ctypes.Structure):
 def _base() -> Any:
     """Return ggml's base library with the signatures of the functions used here."""
     library = ggml()
-    pointer, size, count, name = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64, ctypes.c_char_p
+    pointer, size, count, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64, ctypes.c_char_p
     signatures: dict[str, tuple[Any, list[Any]]] = {
         "ggml_tensor_overhead": (size, []),
         "ggml_init": (pointer, [_InitParams]),
@@ -174,17 +174,19 @@ def _base() -> Any:
         "ggml_new_tensor_3d": (pointer, [pointer, ctypes.c_int, count, count, count]),
         "ggml_mul_mat": (pointer, [pointer, pointer, pointer]),
         "ggml_mul_mat_id": (pointer, [pointer, pointer, pointer, pointer]),
-        "ggml_set_name": (pointer, [pointer, name]),
-        "ggml_get_name": (name, [pointer]),
+        "ggml_set_name": (pointer, [pointer, text]),
+        "ggml_get_name": (text, [pointer]),
         "ggml_get_data": (pointer, [pointer]),
-        "ggml_op_name": (name, [ctypes.c_int]),
+        "ggml_op_name": (text, [ctypes.c_int]),
         "ggml_backend_cpu_buffer_type": (pointer, []),
         "ggml_backend_alloc_ctx_tensors_from_buft": (pointer, [pointer, pointer]),
         "ggml_backend_buffer_free": (None, [pointer]),
         "ggml_backend_buffer_is_host": (ctypes.c_bool, [pointer]),
         "ggml_backend_tensor_get": (None, [pointer, pointer, size, size]),
     }
-    for function, (result, arguments) in signatures.items():
-        getattr(library, function).restype = result
-        getattr(library, function).argtypes = arguments
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name, None)
+        if function is None:
+            raise _unknown_layout()
+        function.restype, function.argtypes = result, arguments
     return library

@@ -22,7 +22,7 @@ _SLICE_WEIGHTS = 128 * 1024
 
 @dataclass(frozen=True)
 class Encoding:
-    """A piece and the types wanted, each once. `importance`, if any, has a row for every matrix of the tensor.
+    """A piece and the types wanted, each once. `importance`, if any, has a row for each matrix of the tensor.
 
     `rows_per_matrix` tells which rows of the piece belong to which.
     """

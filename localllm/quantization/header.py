@@ -19,7 +19,7 @@ _SPLIT_KEYS = (Key.SPLIT_NUMBER, Key.SPLIT_COUNT, Key.SPLIT_TENSORS)
 def quantized_metadata(
     source: GGUFHeader, level: Level, overrides: Sequence[Override], layers: int | None
 ) -> HeaderValues:
-    """Return the metadata of `source` quantized to `level`, in llama.cpp's order: what is set moves to the end.
+    """Return the metadata of `source` quantized to `level`, as llama.cpp orders it: what is set comes last.
 
     `layers` is the number left after pruning, None when nothing was pruned. llama.cpp aligns to 32 bytes
     whatever the source says but copies the key, which would make the file unloadable: it is set right here.

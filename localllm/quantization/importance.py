@@ -62,7 +62,7 @@ def require_matrix(plans: Sequence[LevelPlan]) -> None:
 
 
 def require_fitting(importances: Importances, plans: Sequence[LevelPlan], emit: Emit) -> None:
-    """Raise QuantizationError unless the matrix belongs to this model; tell about weights that it leaves out."""
+    """Raise QuantizationError unless the matrix belongs to this model; tell what it leaves out."""
     path, matrix = importances.path, importances.matrix
     if matrix is None:
         return

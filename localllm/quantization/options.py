@@ -68,7 +68,7 @@ def parse_tensor_types(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
 
 
 def parse_layers(texts: Iterable[str]) -> tuple[int, ...]:
-    """Read layer numbers such as `3,5-7`; return them ascending, each once. Raise UsageError for another form."""
+    """Read layer numbers such as `3,5-7`; return them ascending. Raise UsageError for another form."""
     layers: set[int] = set()
     for part in (part.strip() for text in texts for part in text.split(",")):
         match = _RANGE.fullmatch(part)

@@ -160,8 +160,8 @@ def _require_whole_blocks(entries: Iterable[TensorEntry]) -> None:
     for entry in entries:
         if entry.shape[0] % entry.type.block_size:
             raise QuantizationError(
-                f"`{entry.name}` has rows of {entry.shape[0]}, which do not fit {entry.type.name}'s blocks of "
-                f"{entry.type.block_size}",
+                f"`{entry.name}` has rows of {entry.shape[0]}, which do not fit {entry.type.name}'s blocks "
+                f"of {entry.type.block_size}",
                 hint="choose another type for it, with blocks of 32: Q4_0, Q5_0, Q8_0, IQ4_NL",
             )
 

@@ -74,7 +74,7 @@ def plan_quantization(
     context: int | None = None,
     emit: Emit = ignore,
 ) -> QuantizationPlan:
-    """Plan the files of every (level, path) of `targets`, exactly, without reading a weight or writing a byte.
+    """Plan the files of every (level, path) of `targets`, exactly, without reading a weight.
 
     `context` is the number of tokens to estimate memory for. Raise QuantizationError, UsageError or, for a
     matrix that does not belong to the model, ImportanceMatrixError.

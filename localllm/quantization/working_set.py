@@ -30,7 +30,8 @@ def piece_weights(plans: Sequence[LevelPlan], threads: int, max_memory_bytes: in
         least = fixed + int(per_weight * _LEAST_PIECE_WEIGHTS)
         raise UsageError(
             f"{format_bytes(max_memory_bytes)} are too little to quantize in",
-            hint=f"{len(plans)} levels with {threads} threads need `--max-memory` {format_bytes(least)} or more",
+            hint=f"{len(plans)} level{'s' * (len(plans) > 1)} with {threads} threads need about "
+            f"{format_bytes(least)}; `--threads` makes it less",
         )
     return min(weights, _PIECE_WEIGHTS)
 

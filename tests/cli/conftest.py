@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from localllm.conversion.convert import convert
-from localllm.quantization import parse_levels, quantize
+from localllm.pipeline import quantize_model
+from localllm.quantization.levels import parse_levels
 from localllm.store import shipped_checkpoint
 
 
@@ -31,5 +32,5 @@ def demo_files(demo_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     directory = tmp_path_factory.mktemp("demo")
     source = convert(demo_checkpoint, output=directory / "demo-BF16.gguf").path
     targets = [(level, directory / f"demo-{level.name}.gguf") for level in parse_levels(["Q2_K,Q8_0"])]
-    quantize(source, targets)
+    quantize_model(source, targets)
     return {"BF16": source, **{level.name: path for level, path in targets}}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localllm.gguf_file import read_header
-from localllm.quantization import GROUPS
+from localllm.quantization.levels import GROUPS
 from tests.cli.process import files_below, localllm
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.process import COMMAND, environment, localllm
 
-COMMANDS = ("convert", "quantize", "inspect", "chat", "compare", "list", "demo")
+COMMANDS = ("convert", "quantize", "imatrix", "inspect", "chat", "compare", "list", "demo")
 HEAVY = ("numpy", "llama_cpp", "gguf", "huggingface_hub", "tokenizers", "sentencepiece", "jinja2", "psutil")
 
 

@@ -43,7 +43,7 @@ def test_the_library_is_the_default_and_the_built_in_text(narrow_gguf: Path) -> 
     ("arguments", "status", "said"),
     [
         (["-f", "none.txt"], 1, "no such file: none.txt"),
-        (["-f", "short.txt"], 2, "at least 2 chunks"),
+        (["-f", "short.txt", "--context", "64"], 2, "at least 2 chunks"),
         (["--context", "8"], 2, "--context"),
         (["--chunks", "0"], 2, "--chunks"),
     ],

@@ -31,7 +31,7 @@ def long_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(model: Path, text: Path, output: Path) -> tuple[subprocess.Popen[bytes], psutil.Process]:
     """Start collecting; return when the child has been computing for a while."""
-    command = [*COMMAND, "imatrix", str(model), "-f", str(text), "-o", str(output), "--threads", "1"]
+    command = [*COMMAND, "imatrix", str(model), "-f", str(text), "-o", str(output), "--context", "64"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
     deadline = time.monotonic() + 60
     while True:

@@ -64,6 +64,16 @@ def test_nothing_is_collected_with_another_layout(monkeypatch: pytest.MonkeyPatc
         operations.cache_clear()
 
 
+def test_a_library_without_the_functions_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensor, "ggml", object)
+    tensor._base.cache_clear()
+    try:
+        with pytest.raises(ImportanceMatrixError, match="does not know"):
+            check_layout(Tensor)
+    finally:
+        tensor._base.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("name", "weight"),
     [

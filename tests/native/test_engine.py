@@ -20,7 +20,7 @@ QUESTION = [{"role": "user", "content": "What is GGUF?"}]
 @pytest.fixture(scope="module")
 def demo_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from localllm.pipeline import quantize_model
-    from localllm.quantization import LEVELS
+    from localllm.quantization.levels import LEVELS
     from localllm.store import shipped_checkpoint
 
     checkpoint = shipped_checkpoint("demo")
