@@ -24,32 +24,44 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from localllm.engine import Engine, SamplingOptions
     from localllm.errors import LocalLLMError
-    from localllm.verbs import check, compare, convert, inspect, load, merge, quantize
+    from localllm.quantization.options import QuantizationOptions
+    from localllm.verbs.compare import compare
+    from localllm.verbs.convert import check, convert
+    from localllm.verbs.inspect import inspect
+    from localllm.verbs.load import load
+    from localllm.verbs.merge import merge
+    from localllm.verbs.quantize import imatrix, plan_quantization, quantize
 
 _LAZY = {
     "Engine": "localllm.engine",
     "LocalLLMError": "localllm.errors",
+    "QuantizationOptions": "localllm.quantization.options",
     "SamplingOptions": "localllm.engine",
-    "check": "localllm.verbs",
-    "compare": "localllm.verbs",
-    "convert": "localllm.verbs",
-    "inspect": "localllm.verbs",
-    "load": "localllm.verbs",
-    "merge": "localllm.verbs",
-    "quantize": "localllm.verbs",
+    "check": "localllm.verbs.convert",
+    "compare": "localllm.verbs.compare",
+    "convert": "localllm.verbs.convert",
+    "imatrix": "localllm.verbs.quantize",
+    "inspect": "localllm.verbs.inspect",
+    "load": "localllm.verbs.load",
+    "merge": "localllm.verbs.merge",
+    "plan_quantization": "localllm.verbs.quantize",
+    "quantize": "localllm.verbs.quantize",
 }
 
 __all__ = [
     "Engine",
     "LocalLLMError",
+    "QuantizationOptions",
     "SamplingOptions",
     "__version__",
     "check",
     "compare",
     "convert",
+    "imatrix",
     "inspect",
     "load",
     "merge",
+    "plan_quantization",
     "quantize",
 ]
 

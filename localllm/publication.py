@@ -51,7 +51,8 @@ def publishing_files(targets: Sequence[Path]) -> Iterator[list[Path]]:
             for part, target in zip(parts, targets, strict=True):
                 _claim(part, target)
             yield parts
-            for part in parts:
+            for part, target in zip(parts, targets, strict=True):
+                _require_written(part, target)
                 _flush_to_disk(part)
             if len(targets) > 1:
                 first.unlink(missing_ok=True)
@@ -112,9 +113,8 @@ def remove_stale_parts(target: Path) -> None:
     import psutil
 
     with suppress(OSError):
-        for path in _parts_of(target):
-            owner = path.name.rpartition("-")[2]
-            if owner.isdigit() and not psutil.pid_exists(int(owner)):
+        for path, owner in _parts_of(target).items():
+            if not psutil.pid_exists(owner):
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
@@ -165,17 +165,24 @@ def _claim(part: Path, target: Path) -> None:
     Whoever finds another part after beginning their own gives way, so that at most one goes on.
     """
     part.touch()
-    for other in _parts_of(target):
+    for other, owner in _parts_of(target).items():
         if other != part:
             raise StorageError(
-                f"{target} is being written by another localllm, process {other.name.rpartition('-')[2]}",
+                f"{target} is being written by another localllm, process {owner}",
                 hint="wait for it to end, or choose another place with `-o`",
             )
 
 
-def _parts_of(target: Path) -> list[Path]:
+def _require_written(part: Path, target: Path) -> None:
+    if part.stat().st_size == 0:
+        raise StorageError(f"cannot write {target}: nothing came to be written")
+
+
+def _parts_of(target: Path) -> dict[Path, int]:
+    """Return the parts of `target` with the number of the process each belongs to."""
     prefix = f".{target.name}.part-"
-    return [path for path in target.parent.iterdir() if path.name.startswith(prefix)]
+    owners = {path: path.name.removeprefix(prefix) for path in target.parent.iterdir()}
+    return {path: int(owner) for path, owner in owners.items() if owner != path.name and owner.isdigit()}
 
 
 def _make_parents(directory: Path) -> list[Path]:

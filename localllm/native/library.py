@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -106,9 +105,11 @@ def ggml_cpu() -> ctypes.CDLL | None:
 
 def describe() -> NativeInfo:
     """Return the versions, CPU features and devices of the installed llama.cpp."""
+    from importlib.metadata import version
+
     library = llama()
     return NativeInfo(
-        binding_version=importlib.metadata.version("llama-cpp-python"),
+        binding_version=version("llama-cpp-python"),
         build=library.llama_version().decode(),
         features=_features(library.llama_print_system_info().decode()),
         devices=devices(),

@@ -9,8 +9,8 @@ from pathlib import Path
 def is_up_to_date(path: Path, header: bytes, size_bytes: int, inputs: Iterable[Path]) -> bool:
     """Tell whether `path` has this very header and size, and is younger than all it is made from.
 
-    The header names the level, every tensor's type and shape, and where an importance matrix came from. A copy
-    of an input keeps the time its contents changed, but not that of its directory entry: both count.
+    The header names the level, every tensor's type and shape, and where an importance matrix came from. A
+    copy of an input keeps the time its contents changed, but not that of its directory entry: both count.
     """
     try:
         status = path.stat()

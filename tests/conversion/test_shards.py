@@ -8,7 +8,6 @@ from pathlib import Path
 import gguf
 import pytest
 
-from localllm import verbs
 from localllm.conversion.convert import convert
 from localllm.conversion.plan import PlannedTensor
 from localllm.conversion.shards import refuse_other_split, shards_of
@@ -21,6 +20,7 @@ from localllm.gguf_file.split_names import split_paths
 from localllm.gguf_file.writer import TensorEntry
 from localllm.inspection import inspect
 from localllm.native.model import Model
+from localllm.verbs.quantize import quantize
 from tests.cli.process import files_below, localllm
 from tests.conversion.tiny_llama import TinyLlama, write_tiny_llama
 
@@ -132,7 +132,7 @@ def test_a_source_that_shrinks_leaves_nothing(checkpoint: Path, limit: int | Non
 def test_quantizing_from_the_first_file(checkpoint: Path, tmp_path: Path) -> None:
     first = convert(checkpoint, output=tmp_path / "m.gguf", split_max_bytes=60_000).path
     whole = convert(checkpoint, output=tmp_path / "whole.gguf")
-    [result] = verbs.quantize(first, ["Q8_0"], output=tmp_path / "q.gguf")
+    [result] = quantize(first, ["Q8_0"], output=tmp_path / "q.gguf")
     assert len(read_header(result.path).tensors) == whole.tensors
 
 

@@ -59,7 +59,7 @@ def chat(
     from localllm.chatting import Chat
     from localllm.cli.chat_view import converse, interact
     from localllm.engine import SamplingOptions
-    from localllm.verbs import load
+    from localllm.verbs.load import load
 
     options = SamplingOptions(
         temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed, stop=tuple(stop or ())

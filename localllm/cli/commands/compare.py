@@ -43,9 +43,10 @@ def compare(
     generated), with the standard error over the repetitions.
     """
     out = Output("compare", as_json=json, quiet=quiet)
-    from localllm import report, verbs
+    from localllm import report
+    from localllm.verbs.compare import compare as compare_models
 
-    result = verbs.compare(
+    result = compare_models(
         models, text=text, threads=threads, repetitions=repetitions, max_chunks=chunks, emit=out.emit
     )
     out.data(report.to_json(result))

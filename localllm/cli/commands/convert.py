@@ -63,8 +63,8 @@ def convert(
     `--output` the file goes into the library as NAME/NAME-TYPE.gguf.
     """
     out = Output("convert", as_json=json, quiet=quiet)
-    from localllm import verbs
     from localllm.units import format_bytes, format_count
+    from localllm.verbs import convert as verbs
 
     if check:
         examination = verbs.check(

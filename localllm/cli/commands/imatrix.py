@@ -48,7 +48,7 @@ def imatrix(
     NAME/NAME-imatrix.gguf.
     """
     out = Output("imatrix", as_json=json, quiet=quiet)
-    from localllm import verbs
+    from localllm.verbs import quantize as verbs
 
     result = verbs.imatrix(
         model,

@@ -31,10 +31,10 @@ def merge(
     another. Without `--output` the directory goes into the library as BASE-ADAPTER.
     """
     out = Output("merge", as_json=json, quiet=quiet)
-    from localllm import verbs
     from localllm.units import format_bytes, format_count
+    from localllm.verbs.merge import merge as merge_adapters
 
-    result = verbs.merge(base, adapters, output=output, scale=scale, merge_into=merge_into, emit=out.emit)
+    result = merge_adapters(base, adapters, output=output, scale=scale, merge_into=merge_into, emit=out.emit)
     out.data(result)
     out.status(
         f"merged {result.changed} of {result.tensors} tensors ({format_count(result.parameters)} "

@@ -117,9 +117,9 @@ def quantize(
     Files that are up to date are kept.
     """
     out = Output("quantize", as_json=json, quiet=quiet)
-    from localllm import verbs
     from localllm.cli import quantization_view as view
     from localllm.quantization import options as typed
+    from localllm.verbs import quantize as verbs
 
     wishes = typed.QuantizationOptions(
         tensor_types=typed.parse_tensor_types(tensor_type or ()),

@@ -1,0 +1,33 @@
+"""`merge`: adapters into their base, as a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from localllm import merging
+from localllm.events import Emit, ignore
+from localllm.merge_target import MergeTarget
+from localllm.merging import MergeResult
+from localllm.store import (
+    models_directory,
+)
+from localllm.verbs.references import Model, recipe_of
+
+
+def merge(
+    base: Model,
+    adapters: Sequence[Model],
+    *,
+    output: Model | None = None,
+    scale: float = 1.0,
+    merge_into: str = MergeTarget.AUTO,
+    emit: Emit = ignore,
+) -> MergeResult:
+    """Write a checkpoint directory with `adapters` merged into `base`, at `scale` times their own.
+
+    `merge_into` is auto, 16bit or dequantized: see `MergeTarget`.
+    """
+    recipe, name = recipe_of(base, adapters, None, scale, merge_into)
+    target = Path(output).expanduser() if output else models_directory() / name
+    return merging.merge(recipe, output=target, emit=emit)

@@ -1,0 +1,220 @@
+"""`quantize`, `plan_quantization` and `imatrix`: files at any level, or what they would be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import fspath
+from pathlib import Path
+
+from localllm import pipeline
+from localllm.assembly import Recipe
+from localllm.errors import UsageError
+from localllm.events import Emit, ignore
+from localllm.imatrix.collect import ImatrixResult
+from localllm.imatrix.texts import calibration_names, calibration_texts
+from localllm.merge_target import MergeTarget
+from localllm.quantization import quantize as quantization
+from localllm.quantization.importance import Importances
+from localllm.quantization.levels import Level, parse_levels
+from localllm.quantization.options import QuantizationOptions
+from localllm.quantization.quantize import QuantizationPlan, QuantizationResult
+from localllm.quantization.source import QuantizationSource
+from localllm.store import (
+    IMATRIX,
+    resolve_source,
+)
+from localllm.verbs.references import Model, adapter_at, files_from, recipe_of, target_of
+
+AUTO_MATRIX = "auto"
+
+
+def quantize(
+    model: Model,
+    levels: Sequence[str],
+    *,
+    adapters: Sequence[Model] = (),
+    base: Model | None = None,
+    scale: float = 1.0,
+    merge_into: str = MergeTarget.AUTO,
+    output: Model | None = None,
+    pre: str | None = None,
+    options: QuantizationOptions | None = None,
+    imatrix: Model | None = None,
+    calibration: Sequence[Path] = (),
+    threads: int | None = None,
+    max_memory_bytes: int | None = None,
+    force: bool = False,
+    emit: Emit = ignore,
+) -> list[QuantizationResult]:
+    """Quantize a checkpoint or a GGUF file at every one of `levels`.
+
+    `adapters` are merged in first, at `scale` times their own. An adapter as `model` is merged into
+    `base`, by default the base model it names. `output` names a file for one level, a directory for
+    several or when it ends with a separator. A checkpoint takes tokenizer files that it lacks from `base`;
+    `pre` overrides its recognised pre-tokenizer.
+
+    `imatrix` is the file of an importance matrix, or "auto" for one that is kept beside the outputs and made
+    when there is none, on the texts `calibration` or the built-in one. Files that are already what this would
+    write are kept, unless `force` is set.
+    """
+    wanted = parse_levels(levels)
+    opened = _open(model, adapters, base, scale, merge_into, pre, emit)
+    targets = _targets(opened.name, wanted, output)
+    importances = _collected(
+        _importances(imatrix, calibration, opened, targets), opened, calibration, threads, emit
+    )
+    plan = quantization.plan_quantization(
+        opened.source, targets, options=options, importances=importances, emit=emit
+    )
+    return quantization.quantize(
+        plan, threads=threads, max_memory_bytes=max_memory_bytes, force=force, emit=emit
+    )
+
+
+def plan_quantization(
+    model: Model,
+    levels: Sequence[str],
+    *,
+    adapters: Sequence[Model] = (),
+    base: Model | None = None,
+    scale: float = 1.0,
+    merge_into: str = MergeTarget.AUTO,
+    output: Model | None = None,
+    pre: str | None = None,
+    options: QuantizationOptions | None = None,
+    imatrix: Model | None = None,
+    calibration: Sequence[Path] = (),
+    context: int | None = None,
+    emit: Emit = ignore,
+) -> QuantizationPlan:
+    """Tell what `quantize` with the same options would write, to the byte, and whether it could be run here.
+
+    `context` is the number of tokens to estimate memory for. Nothing is written.
+    """
+    wanted = parse_levels(levels)
+    opened = _open(model, adapters, base, scale, merge_into, pre, emit)
+    targets = _targets(opened.name, wanted, output)
+    return quantization.plan_quantization(
+        opened.source,
+        targets,
+        options=options,
+        importances=_importances(imatrix, calibration, opened, targets),
+        context=context,
+        emit=emit,
+    )
+
+
+def imatrix(
+    model: Model,
+    texts: Sequence[Path] = (),
+    *,
+    output: Model | None = None,
+    context_size: int = 512,
+    max_chunks: int | None = None,
+    threads: int | None = None,
+    process_output: bool = False,
+    parse_special: bool = False,
+    emit: Emit = ignore,
+) -> ImatrixResult:
+    """Collect an importance matrix of a model on `texts`, by default on the built-in one.
+
+    It goes to the library as NAME/NAME-imatrix.gguf unless `output` says otherwise. Of a name in the library
+    what is not quantized is taken; the other options are those of `collect_imatrix`.
+    """
+    found = resolve_source(fspath(model))
+    return pipeline.collect_from(
+        Recipe(found.path),
+        calibration_texts(texts),
+        output=target_of(found.name, output, IMATRIX),
+        context_size=context_size,
+        max_chunks=max_chunks,
+        threads=threads,
+        process_output=process_output,
+        parse_special=parse_special,
+        emit=emit,
+    )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A model to quantize, found out from what the user typed."""
+
+    recipe: Recipe
+    name: str
+    files_from: Path | None
+    pre: str | None
+    source: QuantizationSource
+
+    @property
+    def given_name(self) -> str | None:
+        """Return the name for the metadata; without adapters the checkpoint's own stays."""
+        return self.name if self.recipe.adapters else None
+
+
+def _open(
+    model: Model,
+    adapters: Sequence[Model],
+    base: Model | None,
+    scale: float,
+    merge_into: str,
+    pre: str | None,
+    emit: Emit,
+) -> _Opened:
+    recipe, name = recipe_of(model, adapters, base, scale, merge_into, resolve_source)
+    lacking = None if adapter_at(model) is not None else files_from(base)
+    given = name if recipe.adapters else None
+    source = pipeline.open_source(recipe, name=given, base=lacking, pre=pre, emit=emit)
+    return _Opened(recipe, name, lacking, pre, source)
+
+
+def _collected(
+    importances: Importances | None, opened: _Opened, texts: Sequence[Path], threads: int | None, emit: Emit
+) -> Importances | None:
+    """Return the matrix, after collecting it when it is not there yet."""
+    if importances is None or importances.matrix is not None:
+        return importances
+    pipeline.collect_from(
+        opened.recipe,
+        calibration_texts(texts),
+        output=importances.path,
+        name=opened.given_name,
+        base=opened.files_from,
+        pre=opened.pre,
+        threads=threads,
+        emit=emit,
+    )
+    return Importances.read(importances.path)
+
+
+def _importances(
+    imatrix: Model | None,
+    calibration: Sequence[Path],
+    opened: _Opened,
+    targets: Sequence[tuple[Level, Path]],
+) -> Importances | None:
+    """Return the matrix to use; that of `auto` lies beside the outputs, when it is younger than the model."""
+    if imatrix is None:
+        if calibration:
+            raise UsageError("`--calibration` is for `--imatrix auto`", hint="add that, or leave it out")
+        return None
+    if fspath(imatrix) != AUTO_MATRIX:
+        return Importances.read(Path(imatrix).expanduser())
+    names = calibration_names(calibration)
+    place = targets[0][1].with_name(f"{opened.name}-{IMATRIX}.gguf")
+    inputs = [*opened.source.inputs, *calibration]
+    if place.is_file() and place.stat().st_mtime > max(path.stat().st_mtime for path in inputs):
+        found = Importances.read(place)
+        if found.datasets == names:
+            return found
+    return Importances(place, names, None)
+
+
+def _targets(name: str, levels: Sequence[Level], output: Model | None) -> list[tuple[Level, Path]]:
+    if len(levels) > 1 and output is not None:
+        output = Path(output).expanduser()
+        if output.is_file():
+            raise UsageError(f"{output} is a file, but several levels need a directory")
+        output = f"{output}{os.sep}"
+    return [(level, target_of(name, output, level.name)) for level in levels]
