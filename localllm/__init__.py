@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from localllm.verbs.inspect import inspect
     from localllm.verbs.load import load
     from localllm.verbs.merge import merge
-    from localllm.verbs.quantize import imatrix, plan_quantization, quantize
+    from localllm.verbs.quantize import collect_imatrix, plan_quantization, quantize
 
 _LAZY = {
     "Engine": "localllm.engine",
@@ -38,9 +38,9 @@ _LAZY = {
     "QuantizationOptions": "localllm.quantization.options",
     "SamplingOptions": "localllm.engine",
     "check": "localllm.verbs.convert",
+    "collect_imatrix": "localllm.verbs.quantize",
     "compare": "localllm.verbs.compare",
     "convert": "localllm.verbs.convert",
-    "imatrix": "localllm.verbs.quantize",
     "inspect": "localllm.verbs.inspect",
     "load": "localllm.verbs.load",
     "merge": "localllm.verbs.merge",
@@ -55,9 +55,9 @@ __all__ = [
     "SamplingOptions",
     "__version__",
     "check",
+    "collect_imatrix",
     "compare",
     "convert",
-    "imatrix",
     "inspect",
     "load",
     "merge",

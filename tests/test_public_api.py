@@ -16,9 +16,9 @@ PUBLIC = [
     "SamplingOptions",
     "__version__",
     "check",
+    "collect_imatrix",
     "compare",
     "convert",
-    "imatrix",
     "inspect",
     "load",
     "merge",
@@ -33,7 +33,16 @@ def test_public_names_are_pinned() -> None:
 
 
 def test_verbs_take_keyword_options_and_emit_last() -> None:
-    for name in ("check", "convert", "quantize", "plan_quantization", "imatrix", "merge", "compare", "load"):
+    for name in (
+        "check",
+        "convert",
+        "quantize",
+        "plan_quantization",
+        "collect_imatrix",
+        "merge",
+        "compare",
+        "load",
+    ):
         parameters = list(inspect.signature(getattr(localllm, name)).parameters.values())
         assert parameters[-1].name == "emit"
         assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters[2:])

@@ -79,13 +79,20 @@ def test_writing_nothing_is_an_error(tmp_path: Path) -> None:
 def test_parts_of_dead_processes_are_removed_and_others_kept(tmp_path: Path) -> None:
     target = tmp_path / "file.bin"
     dead = tmp_path / f".file.bin.part-{dead_pid()}"
-    alive = tmp_path / f".file.bin.part-{os.getppid()}"
     foreign = [tmp_path / ".file.bin.part-abc", tmp_path / f".other.bin.part-{dead_pid()}"]
-    for path in (dead, alive, *foreign):
+    for path in (dead, *foreign):
         path.write_bytes(b"half")
     with publishing(target) as part:
         part.write_bytes(b"whole")
-    assert files_below(tmp_path) == {target, alive, *foreign}
+    assert files_below(tmp_path) == {target, *foreign}
+
+
+def test_what_a_living_process_writes_is_left_to_it(tmp_path: Path) -> None:
+    target, alive = tmp_path / "file.bin", tmp_path / f".file.bin.part-{os.getppid()}"
+    alive.write_bytes(b"half")
+    with pytest.raises(StorageError, match=f"being written by .* process {os.getppid()}"), publishing(target):
+        pytest.fail("there is nothing to write to")
+    assert files_below(tmp_path) == {alive}
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])

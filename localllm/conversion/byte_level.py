@@ -19,7 +19,7 @@ _SPACE = "\u0120"  # a space in GPT-2's alphabet
 def byte_level_vocabulary(content: Mapping[str, Any], source: str, pre: str, rows: int) -> Vocabulary:
     """Build the vocabulary of a byte-level tokenizer without its added tokens."""
     vocabulary = Vocabulary.unused(source, "gpt2", pre, rows)
-    vocabulary.merges = [_merge(merge) for merge in content["model"]["merges"]]
+    vocabulary.merges = _merges(content["model"]["merges"])
     for text, index in own_tokens(content, rows):
         vocabulary.set(index, text, TokenType.NORMAL)
     return vocabulary
@@ -51,9 +51,15 @@ def _inexpressible(content: Mapping[str, Any]) -> Iterator[str]:
             yield "puts a space in front of every text (add_prefix_space)"
 
 
-def _merge(merge: str | list[str]) -> str:
-    """Join a merge pair with one space; a space inside a part is written as the byte-level alphabet does."""
-    if isinstance(merge, str):
-        return merge
-    first, second = merge
-    return f"{first.replace(' ', _SPACE)} {second.replace(' ', _SPACE)}"
+def _merges(merges: list[str | list[str]]) -> list[str]:
+    """Join merge pairs with one space; a space inside a part is written as the byte-level alphabet does.
+
+    There are hundreds of thousands, so nothing is called for each but `join`.
+    """
+    joined = [merge if type(merge) is str else " ".join(merge) for merge in merges]
+    if sum(text.count(" ") for text in joined) == len(joined):
+        return joined
+    return [
+        merge if isinstance(merge, str) else " ".join(part.replace(" ", _SPACE) for part in merge)
+        for merge in merges
+    ]

@@ -83,7 +83,7 @@ class Vocabulary:
         fillers = {
             index
             for index, text in enumerate(self.tokens)
-            if text == _filler(index) and self.types[index] == TokenType.UNUSED
+            if self.types[index] == TokenType.UNUSED and text == _filler(index)
         }
         taken = {text for index, text in enumerate(self.tokens) if index not in fillers}
         for index in fillers:

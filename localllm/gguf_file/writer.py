@@ -24,7 +24,9 @@ from localllm.gguf_file.format import (
     ValueType,
     is_alignment,
 )
-from localllm.gguf_file.header import EncodedValue, TensorInfo
+from localllm.gguf_file.header import ArrayValue, EncodedValue, GGUFHeader, Scalar, TensorInfo
+
+_ARRAY_HEAD_BYTES = 16  # its type, that of its items, and their number
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,17 @@ def _check_shape(entry: TensorEntry) -> None:
 
 def encode_header(metadata: HeaderValues, tensors: Sequence[TensorInfo]) -> bytes:
     """Return the header, padded to the start of the data section."""
+    header = b"".join(_header_parts(metadata, tensors))
+    return header + bytes(-len(header) % alignment_of(metadata))
+
+
+def header_bytes(metadata: HeaderValues, tensors: Sequence[TensorInfo]) -> int:
+    """Return how long the header is, padded to the start of the data section."""
+    size = sum(map(len, _header_parts(metadata, tensors)))
+    return size + -size % alignment_of(metadata)
+
+
+def _header_parts(metadata: HeaderValues, tensors: Sequence[TensorInfo]) -> list[bytes | memoryview]:
     parts: list[bytes | memoryview] = [
         MAGIC,
         struct.pack("<IQQ", WRITTEN_VERSION, len(tensors), len(metadata)),
@@ -120,8 +133,7 @@ def encode_header(metadata: HeaderValues, tensors: Sequence[TensorInfo]) -> byte
         dimensions = len(tensor.shape)
         parts.append(struct.pack(f"<I{dimensions}Q", dimensions, *tensor.shape))
         parts.append(struct.pack("<IQ", tensor.type.id, tensor.offset))
-    header = b"".join(parts)
-    return header + bytes(-len(header) % alignment_of(metadata))
+    return parts
 
 
 def alignment_of(metadata: HeaderValues) -> int:
@@ -132,6 +144,30 @@ def alignment_of(metadata: HeaderValues) -> int:
     if asked.type is not ValueType.UINT32 or not is_alignment(asked.value):
         raise ValueError(f"{asked.value} cannot be an alignment")
     return int(asked.value)
+
+
+def header_to_be(metadata: Metadata, tensors: Sequence[TensorInfo]) -> GGUFHeader:
+    """Return what reading a file with this metadata and these tensors, as `layout` has them, would give."""
+    encoded = {key: EncodedValue(bytes(_value(value))) for key, value in metadata.items()}
+    alignment = alignment_of(metadata)
+    data_offset = header_bytes(encoded, tensors)
+    data_bytes = sum(tensor.size_bytes + -tensor.size_bytes % alignment for tensor in tensors)
+    return GGUFHeader(
+        version=WRITTEN_VERSION,
+        metadata={key: _as_read(value, encoded[key]) for key, value in metadata.items()},
+        encoded=encoded,
+        tensors=tuple(tensors),
+        alignment=alignment,
+        data_offset=data_offset,
+        file_size_bytes=data_offset + data_bytes,
+    )
+
+
+def _as_read(value: TypedValue, encoded: EncodedValue) -> Scalar | ArrayValue:
+    if value.item_type is None:
+        scalar: Scalar = value.value
+        return scalar
+    return ArrayValue(value.item_type, len(value.value), memoryview(encoded.data)[_ARRAY_HEAD_BYTES:])
 
 
 class GGUFWriter:

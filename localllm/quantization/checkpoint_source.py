@@ -20,11 +20,10 @@ from localllm.conversion.encode import encode_piece
 from localllm.conversion.missing_files import completed
 from localllm.conversion.out_type import OutType
 from localllm.conversion.pieces import Piece, pieces_of
-from localllm.conversion.prepare import Preparation, Wishes, prepare, prepare_model
+from localllm.conversion.prepare import Wishes, prepare, prepare_model
 from localllm.conversion.workspace import Workspace
 from localllm.events import Emit, ignore
-from localllm.gguf_file import GGUFHeader, read_header
-from localllm.gguf_file.writer import encode_header, layout
+from localllm.gguf_file.writer import header_to_be, layout
 from localllm.quantization.source import PiecesOf, QuantizationSource, SourcePiece
 
 KIND = "checkpoint"
@@ -48,7 +47,7 @@ def checkpoint_source(
     work = prepare(checkpoint, Wishes(out_type, name, pre), emit)
     return QuantizationSource(
         label=str(recipe.base),
-        headers=(_header(work, str(recipe.base)),),
+        headers=(header_to_be(work.metadata, layout(tensor.entry for tensor in work.model.plan.tensors)),),
         inputs=_inputs(recipe),
         weights={
             "kind": KIND,
@@ -95,22 +94,3 @@ def _inputs(recipe: Recipe) -> tuple[Path, ...]:
         for path in sorted(directory.iterdir())
         if path.suffix in _INPUTS
     )
-
-
-def _header(work: Preparation, label: str) -> GGUFHeader:
-    """Return the header of the file that a conversion would write."""
-    tensors = layout(tensor.entry for tensor in work.model.plan.tensors)
-    data_bytes = tensors[-1].offset + tensors[-1].size_bytes
-    return read_header(_Unwritten(label, encode_header(work.metadata, tensors), data_bytes))
-
-
-class _Unwritten:
-    """A file of which only the header exists, as a ByteSource."""
-
-    def __init__(self, label: str, header: bytes, data_bytes: int) -> None:
-        self.label = label
-        self.size_bytes = len(header) + data_bytes
-        self._header = header
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        return self._header[offset : offset + length]

@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from localllm.errors import QuantizationError
 from localllm.gguf_file import GGUFHeader, TensorEntry, TensorInfo
 from localllm.gguf_file.format import DEFAULT_ALIGNMENT, TENSOR_TYPES_BY_NAME
 from localllm.gguf_file.split_names import split_paths
-from localllm.gguf_file.writer import HeaderValues, encode_header, layout
+from localllm.gguf_file.writer import HeaderValues, encode_header, header_bytes, layout
 from localllm.native.dry_run import Decisions, dry_run
 from localllm.native.library import Device
 from localllm.publication import translated_errors
@@ -45,15 +46,24 @@ class PlannedTensor:
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file to write: its header, and its tensors in their order."""
+    """One file to write: its metadata, and its tensors in their order."""
 
-    header: bytes
+    metadata: HeaderValues
     tensors: tuple[PlannedTensor, ...]
+
+    @property
+    def header(self) -> bytes:
+        """Return everything in front of the data; with a large vocabulary that is megabytes."""
+        return encode_header(self.metadata, [tensor.output for tensor in self.tensors])
+
+    @cached_property
+    def _header_bytes(self) -> int:
+        return header_bytes(self.metadata, [tensor.output for tensor in self.tensors])
 
     @property
     def size_bytes(self) -> int:
         sizes = (tensor.output.size_bytes for tensor in self.tensors)
-        return len(self.header) + sum(size + -size % DEFAULT_ALIGNMENT for size in sizes)
+        return self._header_bytes + sum(size + -size % DEFAULT_ALIGNMENT for size in sizes)
 
 
 @dataclass(frozen=True)
@@ -151,7 +161,7 @@ def _plan(
             values = {**values, **split_metadata(number, len(groups), len(chosen))}
         infos = layout(entry for *_, entry in group)
         pairs = zip((tensor for _, tensor, _ in group), infos, strict=True)
-        files.append(PlannedFile(encode_header(values, infos), tuple(PlannedTensor(*pair) for pair in pairs)))
+        files.append(PlannedFile(values, tuple(PlannedTensor(*pair) for pair in pairs)))
     return LevelPlan(level, tuple(files), decisions.fallbacks)
 
 

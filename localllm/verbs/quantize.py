@@ -106,7 +106,7 @@ def plan_quantization(
     )
 
 
-def imatrix(
+def collect_imatrix(
     model: Model,
     texts: Sequence[Path] = (),
     *,

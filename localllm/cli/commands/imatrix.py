@@ -50,7 +50,7 @@ def imatrix(
     out = Output("imatrix", as_json=json, quiet=quiet)
     from localllm.verbs import quantize as verbs
 
-    result = verbs.imatrix(
+    result = verbs.collect_imatrix(
         model,
         file or (),
         output=output,
