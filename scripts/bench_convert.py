@@ -199,13 +199,18 @@ def contestants_of(
             yield f"reference {kind}", lambda c=command, t=other: measure(c, t, environment)
 
 
-def measure(command: list[Any], target: Path, environment: dict[str, str]) -> Sample:
-    """Run `command`, flush `target`, which it wrote, to the disk, and remove it."""
+def measure(
+    command: list[Any], target: Path, environment: dict[str, str], pause_seconds: float = 0.01
+) -> Sample:
+    """Run `command`, flush `target`, which it wrote, to the disk, and remove it.
+
+    Its memory is looked at after every pause.
+    """
     begin = time.perf_counter()
     with tempfile.TemporaryFile() as output:
         words = [str(word) for word in command]
         process = subprocess.Popen(words, env=environment, stdout=output, stderr=output, cwd=ROOT)
-        peak, usage, status = watch(process)
+        peak, usage, status = watch(process, pause_seconds)
         if status:
             output.seek(0)
             sys.exit(f"{' '.join(words[:6])} … failed:\n{output.read().decode()[-3000:]}")
@@ -218,7 +223,7 @@ def measure(command: list[Any], target: Path, environment: dict[str, str]) -> Sa
     return Sample(wall, cpu, peak)
 
 
-def watch(process: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage, int]:
+def watch(process: subprocess.Popen[bytes], pause_seconds: float) -> tuple[int, resource.struct_rusage, int]:
     """Sample the memory of a process until it ends; return the peak, its resource usage and exit status."""
     peak = 0
     while True:
@@ -227,7 +232,7 @@ def watch(process: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage
             process.returncode = os.waitstatus_to_exitcode(status)
             return peak, usage, process.returncode
         peak = max(peak, private_bytes(process.pid))
-        time.sleep(0.01)
+        time.sleep(pause_seconds)
 
 
 def private_bytes(pid: int) -> int:

@@ -46,6 +46,9 @@ from check_parity import DRIVER
 from localllm.machine import usable_cores
 
 
+_PAUSE_SECONDS = 0.5  # looking at memory and disk takes time from what is measured
+
+
 @dataclass(frozen=True)
 class Run:
     """One run, and the most bytes that lay where it writes, over those it left there."""
@@ -161,7 +164,9 @@ class Bench:
         with watching(directory) as most:
             for command in commands:
                 words = [places.get(str(word), word) for word in command]
-                samples.append(flushed(measure(words, spare(directory), self._environment), directory))
+                samples.append(
+                    flushed(measure(words, spare(directory), self._environment, _PAUSE_SECONDS), directory)
+                )
         made = [path for path in directory.iterdir() if path.suffix == ".gguf"]
         left = sum(path.stat().st_size for path in made if not path.name.startswith("reference"))
         self._kept[name] = next(path for path in made if not path.name.startswith("reference"))
@@ -195,7 +200,7 @@ def watching(directory: Path) -> Iterator[list[int]]:
     most, done = [0], threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.05):
+        while not done.wait(_PAUSE_SECONDS):
             most[0] = max(most[0], sum(map(allocated, directory.rglob("*"))))
 
     thread = threading.Thread(target=watch)
