@@ -45,7 +45,6 @@ from check_parity import DRIVER
 
 from localllm.machine import usable_cores
 
-
 _PAUSE_SECONDS = 0.5  # looking at memory and disk takes time from what is measured
 
 
