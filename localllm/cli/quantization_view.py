@@ -14,7 +14,7 @@ def show_plan(out: Output, plan: QuantizationPlan) -> None:
     """Print the levels of a plan, then what the machine has and which level it should take."""
     found = report(plan)
     out.data(found)
-    headings = ["level", "size", "bits per weight", "of the type", "fallbacks", "memory", "fits"]
+    headings = ["level", "size", "bits per weight", "nominal", "fallbacks", "memory", "fits"]
     rows = [
         (
             level.level,
@@ -43,12 +43,11 @@ def show_results(out: Output, results: Sequence[QuantizationResult]) -> None:
             f"{result.bits_per_weight:.2f}",
             "kept" if result.kept else format_seconds(result.seconds),
             str(result.fallbacks),
-            " ".join(f"{name}:{count}" for name, count in result.types.items()),
             str(result.path),
         )
         for result in results
     ]
-    headings = ("level", "size", "bits per weight", "time", "fallbacks", "tensor types", "file")
+    headings = ("level", "size", "bits per weight", "time", "fallbacks", "file")
     out.table(headings, rows, numeric=("size", "bits per weight", "time", "fallbacks"))
 
 
