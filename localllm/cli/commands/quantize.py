@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -132,39 +132,22 @@ def quantize(
         prune_layers=typed.parse_layers(prune_layers or ()),
         overrides=typed.parse_overrides(override_kv or ()),
     )
+    common: dict[str, Any] = {
+        "adapters": adapter or (),
+        "base": base,
+        "scale": scale,
+        "merge_into": merge_into,
+        "output": output,
+        "pre": pre,
+        "options": wishes,
+        "imatrix": imatrix,
+        "calibration": calibration or (),
+        "emit": out.emit,
+    }
     if plan:
-        planned = verbs.plan_quantization(
-            model,
-            level,
-            adapters=adapter or (),
-            base=base,
-            scale=scale,
-            merge_into=merge_into,
-            output=output,
-            pre=pre,
-            options=wishes,
-            imatrix=imatrix,
-            calibration=calibration or (),
-            context=context,
-            emit=out.emit,
-        )
-        view.show_plan(out, planned)
+        view.show_plan(out, verbs.plan_quantization(model, level, context=context, **common))
         return
     results = verbs.quantize(
-        model,
-        level,
-        adapters=adapter or (),
-        base=base,
-        scale=scale,
-        merge_into=merge_into,
-        output=output,
-        pre=pre,
-        options=wishes,
-        imatrix=imatrix,
-        calibration=calibration or (),
-        threads=threads,
-        max_memory_bytes=max_memory,
-        force=force,
-        emit=out.emit,
+        model, level, threads=threads, max_memory_bytes=max_memory, force=force, **common
     )
     view.show_results(out, results)
