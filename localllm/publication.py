@@ -9,13 +9,15 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from localllm.errors import SameFileError, StorageError
+from localllm.errors import SameFileError, StorageError, UsageError
 from localllm.units import format_bytes
 
+_TEMPORARY = "localllm-"  # then the number of the process, and whatever is free
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -40,6 +42,8 @@ def publishing_files(targets: Sequence[Path]) -> Iterator[list[Path]]:
     Raise StorageError for anything the file system refuses.
     """
     first = targets[0]
+    for target in targets:
+        require_replaceable(target)
     with translated_errors(first):
         made = _make_parents(first.parent)
         for target in targets:
@@ -142,6 +146,31 @@ def require_space(sizes: Sequence[tuple[Path, int]]) -> None:
                 f"{format_bytes(free)} are free there",
                 hint="free some space or choose another place with `-o`",
             )
+
+
+def require_replaceable(target: Path) -> None:
+    """Raise UsageError when something lies at `target` that is not a file: renaming would take its place."""
+    with translated_errors(target):
+        if target.exists() and not target.is_file():
+            what = "a directory" if target.is_dir() else "no regular file"
+            raise UsageError(f"{target} is {what}", hint="choose a file with `-o`, such as model.gguf")
+
+
+@contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """Yield a new directory for files nobody else needs, removed afterwards, or by a later run if need be."""
+    import psutil
+
+    place = Path(tempfile.gettempdir())
+    for path in place.glob(f"{_TEMPORARY}*"):
+        owner = path.name.removeprefix(_TEMPORARY).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(path, ignore_errors=True)
+    with (
+        translated_errors(place),
+        tempfile.TemporaryDirectory(prefix=f"{_TEMPORARY}{os.getpid()}-") as folder,
+    ):
+        yield Path(folder)
 
 
 def require_distinct(source: Path, target: Path) -> None:

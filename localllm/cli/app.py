@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
+import time
 from types import FrameType
 from typing import Annotated
 
@@ -19,10 +21,11 @@ from localllm.cli.commands.list import list_models
 from localllm.cli.commands.merge import merge
 from localllm.cli.commands.quantize import quantize
 from localllm.cli.commands.version import print_version
-from localllm.cli.output import report_error
-from localllm.errors import LocalLLMError, UsageError
+from localllm.cli.output import Output, report_error
+from localllm.errors import LocalLLMError, StorageError, UsageError
 
 INTERRUPTED = 130
+_CALM_SECONDS = 1.0
 
 app = typer.Typer(
     name="localllm",
@@ -51,7 +54,10 @@ def root(
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    signal.signal(signal.SIGTERM, _terminate)
+    stop = _StopOnce()
+    signal.signal(signal.SIGTERM, stop)  # as Ctrl-C, so that part files are removed
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -68,21 +74,42 @@ def run(arguments: list[str]) -> int:
         report_error(error)
         return error.exit_code
     except typer.TyperException as error:
+        if Output.current is None:  # the command did not get so far
+            Output(_command_in(arguments), as_json="--json" in arguments)
         report_error(UsageError(error.format_message().rstrip("."), hint=_usage_hint(arguments)))
         return UsageError.exit_code
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # a name can be too long wherever it is looked at first
+            raise
+        report_error(StorageError(f"{error.strerror}: {str(error.filename)[:80]}…"))
+        return StorageError.exit_code
     except (KeyboardInterrupt, typer.Abort):
+        if Output.current:
+            Output.current.close()
         return INTERRUPTED
     return status if isinstance(status, int) else 0
 
 
-def _usage_hint(arguments: list[str]) -> str:
+def _command_in(arguments: list[str]) -> str:
     names = {
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
     }
-    known = next((argument for argument in arguments if argument in names), "")
+    return next((argument for argument in arguments if argument in names), "")
+
+
+def _usage_hint(arguments: list[str]) -> str:
+    known = _command_in(arguments)
     return f"`localllm {known + ' ' if known else ''}--help` explains the options"
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    """End on SIGTERM as on Ctrl-C, so that part files are removed."""
-    raise KeyboardInterrupt
+class _StopOnce:
+    """A signal handler that stops what is running; more signals must not stop the cleaning up behind it."""
+
+    def __init__(self) -> None:
+        self._last = -_CALM_SECONDS
+
+    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._last >= _CALM_SECONDS:
+            self._last = now
+            raise KeyboardInterrupt

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from localllm.gguf_file.writer import GGUFWriter, Metadata
-from localllm.publication import translated_errors
+from localllm.publication import temporary_directory, translated_errors
 
 
 @contextmanager
 def vocabulary_file(metadata: Metadata) -> Iterator[Path]:
     """Yield the path of a temporary file that holds `metadata` alone. Raise StorageError without room."""
-    with tempfile.TemporaryDirectory(prefix="localllm-") as folder:
-        path = Path(folder) / "vocabulary.gguf"
+    with temporary_directory() as folder:
+        path = folder / "vocabulary.gguf"
         with translated_errors(path), path.open("wb") as file:
             GGUFWriter(file, metadata, ()).finish()
         yield path

@@ -156,7 +156,7 @@ def _chunks(model: Model, arguments: dict[str, Any]) -> list[list[int]]:
         total = sum(map(len, tokenized))
         raise UsageError(
             f"the text has only {total} tokens, but at least {_FEWEST_CHUNKS} chunks of {size} are needed",
-            hint="pass a longer text with `--file`, or choose a smaller `--context`",
+            hint="name a longer text: `imatrix --file`, `quantize --calibration`",
         )
     return chunks[: arguments["max_chunks"]]
 

@@ -22,7 +22,7 @@ def calibration_texts(paths: Sequence[Path] = ()) -> list[tuple[str, str]]:
 
 def calibration_names(paths: Sequence[Path] = ()) -> tuple[str, ...]:
     """Return the names that `calibration_texts` gives, without reading a file."""
-    return tuple(path.name for path in paths) or (BUILTIN,)
+    return tuple(map(_name, paths)) or (BUILTIN,)
 
 
 def builtin_text() -> tuple[str, str]:
@@ -38,7 +38,12 @@ def read_text(path: Path) -> tuple[str, str]:
     text = _read(path.expanduser())
     if "\0" in text:
         raise UsageError(f"{path} is not a text file", hint=_WANTED)
-    return path.name, text
+    return _name(path), text
+
+
+def _name(path: Path) -> str:
+    """Return a file's name as it can stand in metadata, which is UTF-8."""
+    return path.name.encode("utf-8", "replace").decode()
 
 
 def _read(path: Path) -> str:

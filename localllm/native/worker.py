@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any
 
 from localllm import events
@@ -115,8 +116,9 @@ def _converse(process: subprocess.Popen[bytes], request: dict[str, Any], emit: E
     """Send the request, pass events on, and return the result or error message, if one came."""
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(json.dumps(request).encode() + b"\n")
-    process.stdin.flush()
+    with suppress(BrokenPipeError):  # the child is gone already; why is found out below
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
     for line in process.stdout:
         message: dict[str, Any] = json.loads(line)
         if "event" not in message:

@@ -27,7 +27,7 @@ from localllm.gguf_file.writer import header_to_be, layout
 from localllm.quantization.source import PiecesOf, QuantizationSource, SourcePiece
 
 KIND = "checkpoint"
-_INPUTS = (".safetensors", ".json", ".jinja", ".model", ".txt")
+_INPUTS = (".safetensors", ".json", ".jinja", ".model", ".txt", ".md")
 
 
 def checkpoint_source(
@@ -48,7 +48,7 @@ def checkpoint_source(
     return QuantizationSource(
         label=str(recipe.base),
         headers=(header_to_be(work.metadata, layout(tensor.entry for tensor in work.model.plan.tensors)),),
-        inputs=_inputs(recipe),
+        inputs=_inputs(recipe, checkpoint),
         weights={
             "kind": KIND,
             "base": str(recipe.base),
@@ -87,10 +87,11 @@ def _read(piece: Piece, space: Workspace) -> NDArray[np.uint8]:
     return np.frombuffer(encode_piece(piece, space), np.uint8).reshape(piece.rows, -1)
 
 
-def _inputs(recipe: Recipe) -> tuple[Path, ...]:
+def _inputs(recipe: Recipe, checkpoint: Checkpoint) -> tuple[Path, ...]:
+    tokenizer = (checkpoint.fallback,) if checkpoint.fallback else ()
     return tuple(
         path
-        for directory in (recipe.base, *recipe.adapters)
+        for directory in (recipe.base, *recipe.adapters, *tokenizer)
         for path in sorted(directory.iterdir())
         if path.suffix in _INPUTS
     )

@@ -31,8 +31,8 @@ def gguf_source(path: Path) -> QuantizationSource:
     """
     paths = _paths(path)
     headers = tuple(map(read_header, paths))
-    require_loadable(headers[0], str(path))
     _require_model(headers[0], path)
+    require_loadable(headers[0], str(path))
     if not any(header.tensors for header in headers):
         raise QuantizationError(f"{path} holds no tensors, only a vocabulary")
     return QuantizationSource(

@@ -100,4 +100,4 @@ def _require_size(tensor: PlannedTensor, matrix: ImportanceMatrix, path: Path) -
 
 
 def _cut(text: str) -> str:
-    return text.encode()[:_MAX_TEXT_BYTES].decode("utf-8", "ignore")
+    return text.encode("utf-8", "replace")[:_MAX_TEXT_BYTES].decode("utf-8", "ignore")

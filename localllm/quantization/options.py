@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from localllm.errors import UsageError
-from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME
+from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME, Key
 
 # what ggml stores weights in; the rest are integers, or for computing only
 _NOT_FOR_WEIGHTS = {"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K", "NVFP4"}
+_LARGEST_FLOAT32 = 3.4028234663852886e38
 _MAX_TEXT_BYTES = 127  # llama_model_kv_override keeps 128 with the terminating zero
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def parse_layers(texts: Iterable[str]) -> tuple[int, ...]:
         if match is None:
             raise UsageError(f"`{part}` is not a layer", hint="for example `--prune-layers 20,22-24`")
         first, last = int(match[1]), int(match[2] or match[1])
-        if last < first or last - first > 10_000:
+        if last < first:
             raise UsageError(f"`{part}` is not a range of layers", hint="the smaller number comes first")
         layers.update(range(first, last + 1))
     return tuple(sorted(layers))
@@ -91,9 +93,12 @@ def _tensor_type(text: str) -> tuple[str, str]:
     if not equals or not pattern:
         raise UsageError(f"`{text}` is not REGEX=TYPE", hint="for example `--tensor-type ffn_down=Q6_K`")
     try:
-        re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"`{pattern}` is not a regular expression: {error}") from None
+        pattern.encode()
+        with warnings.catch_warnings(action="ignore"):  # C++ has classes such as [[:digit:]]
+            re.compile(pattern)
+    except (re.error, UnicodeEncodeError) as error:
+        reason = error if isinstance(error, re.error) else "not valid Unicode"
+        raise UsageError(f"`{pattern}` is not a regular expression: {reason}") from None
     return pattern, parse_type(kind)
 
 
@@ -106,15 +111,15 @@ def _override(text: str) -> Override:
         "bool": _boolean,
         "str": _text,
     }
-    if not (key and equals and colon and kind in readers):
+    if not (key and equals and colon and kind in readers and _bytes_in(key)):
         raise UsageError(
             f"`{text}` is not KEY=TYPE:VALUE",
             hint="TYPE is int, float, bool or str: `--override-kv tokenizer.ggml.add_bos_token=bool:false`",
         )
-    if len(key.encode()) > _MAX_TEXT_BYTES:
+    if _bytes_in(key) > _MAX_TEXT_BYTES:
         raise UsageError(f"the key `{key[:40]}…` is longer than {_MAX_TEXT_BYTES} bytes")
-    if key.startswith("split."):
-        raise UsageError(f"`{key}` says how a model is split and cannot be set")
+    if key.startswith("split.") or key == Key.ALIGNMENT:
+        raise UsageError(f"`{key}` says how the file is laid out and cannot be set")
     try:
         return Override(key, kind, readers[kind](value))
     except ValueError as error:
@@ -122,7 +127,7 @@ def _override(text: str) -> Override:
 
 
 def _integer(text: str) -> int:
-    value = int(text) if re.fullmatch(r"[+-]?\d+", text) else -1
+    value = int(text) if re.fullmatch(r"\+?\d{1,10}", text) else -1
     if not 0 <= value < 2**32:  # llama.cpp stores the absolute value, in 32 bits
         raise ValueError("an integer from 0 to 4294967295")
     return value
@@ -133,8 +138,8 @@ def _number(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise ValueError("a number")
+    if not abs(value) <= _LARGEST_FLOAT32:
+        raise ValueError("a number that 32 bits can hold")
     return value
 
 
@@ -145,6 +150,14 @@ def _boolean(text: str) -> bool:
 
 
 def _text(text: str) -> str:
-    if len(text.encode()) > _MAX_TEXT_BYTES:
+    if text and not 0 < _bytes_in(text) <= _MAX_TEXT_BYTES:
         raise ValueError(f"a text of at most {_MAX_TEXT_BYTES} bytes")
     return text
+
+
+def _bytes_in(text: str) -> int:
+    """Return how long a text is in UTF-8; 0 when it cannot be written in that."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return 0

@@ -5,7 +5,6 @@ llama.cpp itself chooses the types, in a dry run on sparse copies of the headers
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from localllm.gguf_file.split_names import split_paths
 from localllm.gguf_file.writer import HeaderValues, encode_header, header_bytes, layout
 from localllm.native.dry_run import Decisions, dry_run
 from localllm.native.library import Device
-from localllm.publication import translated_errors
+from localllm.publication import temporary_directory, translated_errors
 from localllm.quantization.header import quantized_metadata, split_metadata
 from localllm.quantization.levels import Level
 from localllm.quantization.options import Override, QuantizationOptions
@@ -206,8 +205,8 @@ def _sparse_copies(source: QuantizationSource) -> Iterator[Path]:
 
     The vocabulary is left out: the quantizer does not look at it, and reading it takes longer than the rest.
     """
-    with tempfile.TemporaryDirectory(prefix="localllm-") as folder:
-        paths = split_paths(Path(folder) / "model.gguf", len(source.headers))
+    with temporary_directory() as folder:
+        paths = split_paths(folder / "model.gguf", len(source.headers))
         for path, header in zip(paths, source.headers, strict=True):
             with translated_errors(path), path.open("wb") as file:
                 file.write(_without_vocabulary(header))

@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from localllm.errors import QuantizationError, UsageError
+from localllm.errors import QuantizationError
 from localllm.events import Emit, Notice, ignore
 from localllm.gguf_file import read_header
 from localllm.gguf_file.preflight import require_loadable
 from localllm.gguf_file.split_names import refuse_other_split, split_paths
 from localllm.machine import usable_cores
 from localllm.memory import context_of
-from localllm.publication import publishing_files, require_distinct, require_space
+from localllm.publication import publishing_files, require_distinct, require_replaceable, require_space
 from localllm.quantization.advice import Fit, Resources, advise, fit, resources
 from localllm.quantization.contents import count_types
 from localllm.quantization.importance import Importances, provenance, require_fitting, require_matrix
@@ -63,6 +63,11 @@ class QuantizationPlan:
     resources: Resources
     context: int
     advised: int | None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Return the files that are read."""
+        return (*self.source.inputs, *([self.importances.path] if self.importances else []))
 
 
 def plan_quantization(
@@ -122,7 +127,7 @@ def quantize(
     of them does. Raise QuantizationError, CheckpointError, UsageError, SameFileError or StorageError.
     """
     for paths in plan.paths:
-        _require_free_names(plan.source, paths)
+        _require_free_names(plan.inputs, paths)
     todo = [index for index in range(len(plan.levels)) if force or not _is_there(plan, index)]
     seconds = dict.fromkeys(range(len(plan.levels)), 0.0)
     if todo:
@@ -132,20 +137,18 @@ def quantize(
     return [_result(plan, index, seconds[index], kept=index not in todo) for index in range(len(plan.levels))]
 
 
-def _require_free_names(source: QuantizationSource, paths: Sequence[Path]) -> None:
-    """Refuse to write over what is read, over a directory, or beside the same model in other pieces."""
+def _require_free_names(inputs: Sequence[Path], paths: Sequence[Path]) -> None:
+    """Refuse to write over what is read or is no file, or beside the same model in other pieces."""
     for path in paths:
-        if path.is_dir():
-            raise UsageError(f"{path} is a directory", hint="give the file a name, for example model.gguf")
-        for read in source.inputs:
+        require_replaceable(path)
+        for read in inputs:
             require_distinct(read, path)
     refuse_other_split(paths)
 
 
 def _is_there(plan: QuantizationPlan, index: int) -> bool:
-    inputs = (*plan.source.inputs, *([plan.importances.path] if plan.importances else []))
     files = zip(plan.levels[index].files, plan.paths[index], strict=True)
-    return all(is_up_to_date(path, file.header, file.size_bytes, inputs) for file, path in files)
+    return all(is_up_to_date(path, file.header, file.size_bytes, plan.inputs) for file, path in files)
 
 
 def _write(

@@ -13,8 +13,9 @@ from localllm.assembly import Recipe
 from localllm.errors import UsageError
 from localllm.events import Emit, ignore
 from localllm.imatrix.collect import ImatrixResult
-from localllm.imatrix.texts import calibration_names, calibration_texts
+from localllm.imatrix.texts import calibration_names, calibration_texts, read_text
 from localllm.merge_target import MergeTarget
+from localllm.publication import require_distinct
 from localllm.quantization import quantize as quantization
 from localllm.quantization.importance import Importances
 from localllm.quantization.levels import Level, parse_levels
@@ -195,20 +196,30 @@ def _importances(
     targets: Sequence[tuple[Level, Path]],
 ) -> Importances | None:
     """Return the matrix to use; that of `auto` lies beside the outputs, when it is younger than the model."""
+    if calibration and (imatrix is None or fspath(imatrix) != AUTO_MATRIX):
+        raise UsageError("`--calibration` is for `--imatrix auto`", hint="add that, or leave it out")
     if imatrix is None:
-        if calibration:
-            raise UsageError("`--calibration` is for `--imatrix auto`", hint="add that, or leave it out")
         return None
     if fspath(imatrix) != AUTO_MATRIX:
         return Importances.read(Path(imatrix).expanduser())
-    names = calibration_names(calibration)
     place = targets[0][1].with_name(f"{opened.name}-{IMATRIX}.gguf")
-    inputs = [*opened.source.inputs, *calibration]
+    inputs = [*opened.source.inputs, *_existing_texts(calibration, [place, *(path for _, path in targets)])]
+    names = calibration_names(calibration)
     if place.is_file() and place.stat().st_mtime > max(path.stat().st_mtime for path in inputs):
         found = Importances.read(place)
         if found.datasets == names:
             return found
     return Importances(place, names, None)
+
+
+def _existing_texts(paths: Sequence[Path], outputs: Sequence[Path]) -> list[Path]:
+    """Return `paths`, which must be texts and none of the outputs."""
+    found = [path.expanduser() for path in paths]
+    for path in found:
+        read_text(path)
+        for output in outputs:
+            require_distinct(path, output)
+    return found
 
 
 def _targets(name: str, levels: Sequence[Level], output: Model | None) -> list[tuple[Level, Path]]:
