@@ -84,9 +84,10 @@ def run(arguments: list[str]) -> int:
         report_error(StorageError(f"{error.strerror}: {str(error.filename)[:80]}…"))
         return StorageError.exit_code
     except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    finally:  # a progress bar hides the cursor
         if Output.current:
             Output.current.close()
-        return INTERRUPTED
     return status if isinstance(status, int) else 0
 
 
