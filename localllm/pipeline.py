@@ -1,4 +1,7 @@
-"""From a checkpoint, a recipe or a GGUF file to quantized files, and to something that runs."""
+"""From a checkpoint, a recipe or a GGUF file to quantized files, and to something that runs.
+
+The converter is imported only where a checkpoint is: it takes as long as everything else together.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from localllm.assembly import Recipe
-from localllm.conversion.convert import convert
 from localllm.conversion.out_type import OutType
 from localllm.events import Emit, Notice, ignore
 from localllm.imatrix.collect import ImatrixResult, collect_imatrix
 from localllm.publication import translated_errors
-from localllm.quantization.checkpoint_source import checkpoint_source
 from localllm.quantization.gguf_source import gguf_source
 from localllm.quantization.levels import Level, parse_levels
 from localllm.quantization.quantize import QuantizationResult, plan_quantization, quantize
@@ -41,6 +42,8 @@ def open_source(
     """
     if recipe.base.is_file():
         return gguf_source(recipe.base)
+    from localllm.quantization.checkpoint_source import checkpoint_source  # with the whole converter
+
     return checkpoint_source(recipe, name=name, base=base, pre=pre, emit=emit)
 
 
@@ -70,6 +73,8 @@ def collect_from(
     """
     if recipe.base.is_file():
         return collect_imatrix(recipe.base, texts, output=output, emit=emit, **options)
+    from localllm.conversion.convert import convert
+
     with _scratch_directory(output.parent) as scratch:
         target = scratch / f"{recipe.base.resolve().name}.gguf"
         made = convert(recipe, output=target, out_type=OutType.Q8_0, name=name, pre=pre, base=base, emit=emit)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from localllm.errors import QuantizationError
+from localllm.errors import QuantizationError, UsageError
 from localllm.events import Emit, Notice
 from localllm.imatrix.matrix import ImportanceMatrix
 from localllm.imatrix.reading import read_imatrix
@@ -51,11 +51,11 @@ def provenance(importances: Importances) -> tuple[Override, ...]:
 
 
 def require_matrix(plans: Sequence[LevelPlan]) -> None:
-    """Raise QuantizationError when a level is of no use without an importance matrix."""
+    """Raise UsageError when a level is of no use without an importance matrix."""
     needy = [plan.level.name for plan in plans if plan.needs_matrix]
     if needy:
         names = ", ".join(needy)
-        raise QuantizationError(
+        raise UsageError(
             f"{names} {'needs' if len(needy) == 1 else 'need'} an importance matrix",
             hint="add `--imatrix auto` to have one made, or `--imatrix FILE`; Q2_K and Q3_K_S do without one",
         )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from localllm.quantization import checkpoint_source, gguf_source
+from localllm.quantization import gguf_source
 from localllm.quantization.source import PiecesOf
 
 
 def open_weights(spec: Mapping[str, Any]) -> PiecesOf:
     """Return how to read the weights of the source whose `weights` is `spec`."""
-    openers: dict[str, Callable[[Mapping[str, Any]], PiecesOf]] = {
-        gguf_source.KIND: gguf_source.open_weights,
-        checkpoint_source.KIND: checkpoint_source.open_weights,
-    }
-    return openers[spec["kind"]](spec)
+    if spec["kind"] == gguf_source.KIND:
+        return gguf_source.open_weights(spec)
+    from localllm.quantization import (
+        checkpoint_source,  # with the whole converter, which a file can do without
+    )
+
+    return checkpoint_source.open_weights(spec)

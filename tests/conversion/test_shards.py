@@ -10,13 +10,13 @@ import pytest
 
 from localllm.conversion.convert import convert
 from localllm.conversion.plan import PlannedTensor
-from localllm.conversion.shards import refuse_other_split, shards_of
+from localllm.conversion.shards import shards_of
 from localllm.errors import CheckpointError, InvalidGGUFError, UsageError
 from localllm.events import Event, Started
 from localllm.gguf_file import read_header
 from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME
 from localllm.gguf_file.preflight import require_loadable
-from localllm.gguf_file.split_names import split_paths
+from localllm.gguf_file.split_names import refuse_other_split, split_paths
 from localllm.gguf_file.writer import TensorEntry
 from localllm.inspection import inspect
 from localllm.native.model import Model

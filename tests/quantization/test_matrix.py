@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localllm.errors import QuantizationError
+from localllm.errors import QuantizationError, UsageError
 from localllm.events import Event, Notice
 from localllm.gguf_file import read_header
 from tests.quantization.making import make, plan, some_matrix, written
@@ -20,7 +20,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_levels_that_need_one_are_named_before_anything_is_written(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(QuantizationError, match="IQ2_XXS, Q2_K_S need an importance matrix") as caught:
+    with pytest.raises(UsageError, match="IQ2_XXS, Q2_K_S need an importance matrix") as caught:
         plan(source, ["Q8_0", "IQ2_XXS", "Q2_K_S"], tmp_path / "out")
     assert "--imatrix auto" in str(caught.value.hint)
     assert list(tmp_path.iterdir()) == []
