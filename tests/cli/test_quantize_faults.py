@@ -914,7 +914,7 @@ MATRICES: dict[str, Case] = {
     ),
     "another model's matrix": Case(with_matrix(matrix_of_another_model), 1, "which has 256 columns"),
     "a level that needs one": Case(
-        with_matrix(lambda _: None, "-q", "Q8_0", level="IQ2_XXS"), 1, "IQ2_XXS needs an importance matrix"
+        with_matrix(lambda _: None, "-q", "Q8_0", level="IQ2_XXS"), 2, "IQ2_XXS needs an importance matrix"
     ),
     "an empty calibration text": Case(
         with_matrix(
