@@ -14,8 +14,9 @@ then runs in turns, each a whole process, and prints medians, the range, and rat
     two steps         llama.cpp's converter to BF16, then llama-quantize with N threads
     own LEVELS        localllm quantize CHECKPOINT with all of --levels at once, and each of them alone
 
-The files are compared, byte for byte, but for those of the two steps, whose converter writes other metadata. "busy" is processor time over threads times wall time.
-"disk" is the most that the run had allocated where it writes, in parts of the file it leaves there.
+The files are compared, byte for byte, but for those of the two steps, whose converter writes other metadata.
+"busy" is processor time over threads times wall time. "disk" is the most that the run had allocated where it
+writes, in parts of the file it leaves there.
 
 LLAMA_QUANTIZE is llama.cpp's tool, built from the sources the binding ships; LLAMA_CPP and PYTHON are what
 scripts/check_parity.py describes. Files are flushed to the disk on both sides. Linux only.
