@@ -193,7 +193,8 @@ def _claim(part: Path, target: Path) -> None:
 
     Whoever finds another part after beginning their own gives way, so that at most one goes on.
     """
-    part.touch()
+    part.unlink(missing_ok=True)  # of an earlier process with our number
+    part.touch(exist_ok=False)
     for other, owner in _parts_of(target).items():
         if other != part:
             raise StorageError(

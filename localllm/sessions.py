@@ -81,8 +81,8 @@ def save_session(session: Session) -> None:
         "messages": [{"role": m.role.value, "content": m.content} for m in session.messages],
     }
     with publishing(session.path) as part:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        part.chmod(0o600)  # before there is anything to read
+        with part.open("w", encoding="utf-8") as file:
             json.dump(content, file, ensure_ascii=False, indent=1)
             file.write("\n")
 
