@@ -181,7 +181,7 @@ def test_the_demo_model_on_its_own_text(tmp_path: Path) -> None:
 def test_a_text_too_short(narrow_gguf: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has only 4 tokens, but at least 2 chunks of 32") as caught:
         collect_imatrix(narrow_gguf, [("short.txt", "abc")], output=tmp_path / "m.gguf", context_size=32)
-    assert "`--file`" in str(caught.value.hint)
+    assert "--file" in str(caught.value.hint)
     assert list(tmp_path.iterdir()) == []
 
 
