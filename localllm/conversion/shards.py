@@ -13,8 +13,8 @@ from localllm.conversion.plan import PlannedTensor
 from localllm.conversion.verify import verify_header
 from localllm.errors import UsageError
 from localllm.gguf_file import read_header
-from localllm.gguf_file.format import Key, ValueType
-from localllm.gguf_file.writer import Metadata, TypedValue, layout
+from localllm.gguf_file.split_keys import split_metadata
+from localllm.gguf_file.writer import Metadata, layout
 
 _MAX_FILES = 65_535  # split.count is a uint16
 
@@ -49,11 +49,7 @@ def shard_metadata(metadata: Metadata, shards: Sequence[Shard]) -> Iterator[Meta
         return
     tensors = sum(map(len, shards))
     for number in range(len(shards)):
-        own: dict[str, TypedValue] = {
-            Key.SPLIT_NUMBER: TypedValue(ValueType.UINT16, number),
-            Key.SPLIT_COUNT: TypedValue(ValueType.UINT16, len(shards)),
-            Key.SPLIT_TENSORS: TypedValue(ValueType.INT32, tensors),
-        }
+        own = split_metadata(number, len(shards), tensors)
         yield own if number else {**metadata, **own}
 
 

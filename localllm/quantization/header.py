@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from localllm.errors import UsageError
 from localllm.gguf_file import GGUFHeader
-from localllm.gguf_file.format import DEFAULT_ALIGNMENT, Key, ValueType
+from localllm.gguf_file.format import DEFAULT_ALIGNMENT, Key
 from localllm.gguf_file.header import ArrayValue
 from localllm.gguf_file.writer import HeaderValues, TypedValue, boolean, float32, string, uint32
 from localllm.quantization.levels import Level
@@ -34,20 +34,12 @@ def quantized_metadata(
         changes.pop(override.key, None)
         changes[override.key] = _value(override)
     if layers is not None:
-        changes[f"{source.architecture}.block_count"] = uint32(layers)
+        changes.pop(block_count := f"{source.architecture}.block_count", None)
+        changes[block_count] = uint32(layers)
     kept = {
         key: value for key, value in source.encoded.items() if key not in changes and key not in _SPLIT_KEYS
     }
     return {**kept, **changes}
-
-
-def split_metadata(number: int, count: int, tensors: int) -> Mapping[str, TypedValue]:
-    """Return what a file says of its place in a split model: `number` from 0, `tensors` of all files."""
-    return {
-        Key.SPLIT_NUMBER: TypedValue(ValueType.UINT16, number),
-        Key.SPLIT_COUNT: TypedValue(ValueType.UINT16, count),
-        Key.SPLIT_TENSORS: TypedValue(ValueType.INT32, tensors),
-    }
 
 
 def refuse_uneven_layers(source: GGUFHeader) -> None:

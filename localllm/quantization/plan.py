@@ -14,12 +14,13 @@ from pathlib import Path
 from localllm.errors import QuantizationError
 from localllm.gguf_file import GGUFHeader, TensorEntry, TensorInfo
 from localllm.gguf_file.format import DEFAULT_ALIGNMENT, TENSOR_TYPES_BY_NAME
+from localllm.gguf_file.split_keys import split_metadata
 from localllm.gguf_file.split_names import split_paths
 from localllm.gguf_file.writer import HeaderValues, encode_header, header_bytes, layout
 from localllm.native.dry_run import Decisions, dry_run
 from localllm.native.library import Device
 from localllm.publication import temporary_directory, translated_errors
-from localllm.quantization.header import quantized_metadata, split_metadata
+from localllm.quantization.header import quantized_metadata
 from localllm.quantization.levels import Level
 from localllm.quantization.options import Override, QuantizationOptions
 from localllm.quantization.pruning import names_after_pruning, require_prunable
