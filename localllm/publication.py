@@ -166,10 +166,9 @@ def temporary_directory() -> Iterator[Path]:
         owner = path.name.removeprefix(_TEMPORARY).partition("-")[0]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(path, ignore_errors=True)
-    with (
-        translated_errors(place),
-        tempfile.TemporaryDirectory(prefix=f"{_TEMPORARY}{os.getpid()}-") as folder,
-    ):
+    with translated_errors(place):
+        directory = tempfile.TemporaryDirectory(prefix=f"{_TEMPORARY}{os.getpid()}-")
+    with directory as folder:
         yield Path(folder)
 
 
