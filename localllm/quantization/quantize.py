@@ -81,8 +81,8 @@ def plan_quantization(
 ) -> QuantizationPlan:
     """Plan the files of every (level, path) of `targets`, exactly, without reading a weight.
 
-    `context` is the number of tokens to estimate memory for. Raise QuantizationError, UsageError or, for a
-    matrix that does not belong to the model, ImportanceMatrixError.
+    `context` is the number of tokens to estimate memory for. Raise UsageError, or QuantizationError,
+    also for a matrix that does not belong to the model.
     """
     plans, devices = plan_levels(
         source,

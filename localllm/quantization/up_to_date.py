@@ -9,20 +9,23 @@ from pathlib import Path
 def is_up_to_date(path: Path, header: bytes, size_bytes: int, inputs: Iterable[Path]) -> bool:
     """Tell whether `path` has this very header and size, and is younger than all it is made from.
 
-    The header names the level, every tensor's type and shape, and where an importance matrix came from. A
-    copy of an input keeps the time its contents changed, but not that of its directory entry: both count.
+    The header names the level, every tensor's type and shape, and where an importance matrix came from.
     """
     try:
-        status = path.stat()
-        if status.st_size != size_bytes:
-            return False
-        newest = max((_last_change(each) for each in inputs), default=0.0)
-        if status.st_mtime <= newest:
+        if path.stat().st_size != size_bytes or not is_younger(path, inputs):
             return False
         with path.open("rb") as file:
             return file.read(len(header)) == header
     except OSError:
         return False
+
+
+def is_younger(path: Path, inputs: Iterable[Path]) -> bool:
+    """Tell whether `path` was written after the last change to any of `inputs`.
+
+    A copy of an input keeps the time its contents changed, but not that of its directory entry: both count.
+    """
+    return path.stat().st_mtime > max(map(_last_change, inputs), default=0.0)
 
 
 def _last_change(path: Path) -> float:

@@ -13,8 +13,7 @@ def open_weights(spec: Mapping[str, Any]) -> PiecesOf:
     """Return how to read the weights of the source whose `weights` is `spec`."""
     if spec["kind"] == gguf_source.KIND:
         return gguf_source.open_weights(spec)
-    from localllm.quantization import (
-        checkpoint_source,  # with the whole converter, which a file can do without
-    )
+    # the whole converter comes with it, which a file can do without
+    from localllm.quantization import checkpoint_source
 
     return checkpoint_source.open_weights(spec)

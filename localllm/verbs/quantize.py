@@ -22,6 +22,7 @@ from localllm.quantization.levels import Level, parse_levels
 from localllm.quantization.options import QuantizationOptions
 from localllm.quantization.quantize import QuantizationPlan, QuantizationResult
 from localllm.quantization.source import QuantizationSource
+from localllm.quantization.up_to_date import is_younger
 from localllm.store import (
     IMATRIX,
     resolve_source,
@@ -205,7 +206,7 @@ def _importances(
     place = targets[0][1].with_name(f"{opened.name}-{IMATRIX}.gguf")
     inputs = [*opened.source.inputs, *_existing_texts(calibration, [place, *(path for _, path in targets)])]
     names = calibration_names(calibration)
-    if place.is_file() and place.stat().st_mtime > max(path.stat().st_mtime for path in inputs):
+    if place.is_file() and is_younger(place, inputs):
         found = Importances.read(place)
         if found.datasets == names:
             return found
