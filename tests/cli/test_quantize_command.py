@@ -366,6 +366,9 @@ MISTAKES: dict[str, Mistake] = {
         "`--calibration` is for `--imatrix auto`",
         "add that, or leave",
     ),
+    "a context without a plan": Mistake(
+        (*_LEVEL, "--context", "512"), "`--context` is for `--plan`", "add that"
+    ),
     "an option there is not": Mistake((*_LEVEL, "--frobnicate"), "--frobnicate"),
     "a layer of 5000 digits": Mistake((*_LEVEL, "--prune-layers", "9" * 5000), "999", ""),
     "a number that no float holds": Mistake(

@@ -22,6 +22,7 @@ from localllm.cli.options import (
     ThreadsOpt,
 )
 from localllm.cli.output import Output
+from localllm.errors import UsageError
 from localllm.merge_target import MergeTarget
 
 
@@ -132,6 +133,8 @@ def quantize(
         prune_layers=typed.parse_layers(prune_layers or ()),
         overrides=typed.parse_overrides(override_kv or ()),
     )
+    if context is not None and not plan:
+        raise UsageError("`--context` is for `--plan`", hint="add that, or leave it out")
     common: dict[str, Any] = {
         "adapters": adapter or (),
         "base": base,
