@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from localllm.verbs.inspect import inspect
     from localllm.verbs.load import load
     from localllm.verbs.merge import merge
+    from localllm.verbs.pull import plan_pull, pull
     from localllm.verbs.quantize import collect_imatrix, plan_quantization, quantize
 
 _LAZY = {
@@ -44,7 +45,9 @@ _LAZY = {
     "inspect": "localllm.verbs.inspect",
     "load": "localllm.verbs.load",
     "merge": "localllm.verbs.merge",
+    "plan_pull": "localllm.verbs.pull",
     "plan_quantization": "localllm.verbs.quantize",
+    "pull": "localllm.verbs.pull",
     "quantize": "localllm.verbs.quantize",
 }
 
@@ -61,7 +64,9 @@ __all__ = [
     "inspect",
     "load",
     "merge",
+    "plan_pull",
     "plan_quantization",
+    "pull",
     "quantize",
 ]
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from localllm.adapters import is_adapter
 from localllm.adapters.settings import read_settings
-from localllm.checkpoint import Checkpoint, open_checkpoint
+from localllm.checkpoint import Checkpoint, is_hub_name, open_checkpoint
 from localllm.dequantization import dequantized, unquantized_base
 from localllm.errors import NotFoundError, UnsupportedModelError
+from localllm.hub.cache import cached_repo
 from localllm.store import library_checkpoint, models_directory, shipped_checkpoint
 
-_REVISION = "refs/main"
+_PASS_BASE = "pass its directory with `--base DIRECTORY`"
 
 
 def adapter_directory(text: str) -> Path:
@@ -21,7 +21,7 @@ def adapter_directory(text: str) -> Path:
     path = Path(text).expanduser()
     if path.exists():
         return path
-    for directory in (models_directory() / text, shipped_checkpoint(text)):
+    for directory in (models_directory() / text, shipped_checkpoint(text), *_in_hub_cache(text)):
         if directory is not None and is_adapter(directory):
             return directory
     raise NotFoundError(f"no such adapter: {text}", hint="pass the directory that holds adapter_config.json")
@@ -41,7 +41,7 @@ def base_of(adapter: Path) -> Path:
     if found is None:
         raise NotFoundError(
             f"the base model of {adapter}, `{name}`, is not on this machine",
-            hint="download it and pass its directory with `--base DIRECTORY`",
+            hint=f"`localllm pull {name}` downloads it" if _is_of_hub(name) else _PASS_BASE,
         )
     return found
 
@@ -61,7 +61,8 @@ def sixteen_bit_original(directory: Path) -> Path:
             f"the 16-bit original of {directory}, `{name}`," if name else f"the original of {directory}"
         )
         raise NotFoundError(
-            f"{original} is not on this machine", hint="download it and name it as the base instead"
+            f"{original} is not on this machine",
+            hint=f"`localllm pull {name}`, then name it as the base" if _is_of_hub(name) else _PASS_BASE,
         )
     return found
 
@@ -80,6 +81,10 @@ def find_base(name: str, beside: Path) -> Path | None:
     return next((place for place in places if (place / "config.json").is_file()), None)
 
 
+def _is_of_hub(name: str | None) -> bool:
+    return name is not None and "/" in name and is_hub_name(name)
+
+
 def _paths(name: str, beside: Path) -> Iterator[Path]:
     yield Path(name).expanduser()
     yield beside / name
@@ -92,14 +97,9 @@ def _in_library(name: str) -> Iterator[Path]:
 
 
 def _in_hub_cache(name: str) -> Iterator[Path]:
-    """Yield the snapshots of a hub repository, the one `main` points to first."""
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface").expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
-    repository = cache / f"models--{name.replace('/', '--')}"
-    snapshots = repository / "snapshots"
-    if "/" not in name or not snapshots.is_dir():
+    """Yield the snapshots of a hub repository, the one the main branch was at first."""
+    if not is_hub_name(name):
         return
-    reference = repository / _REVISION
-    if reference.is_file():
-        yield snapshots / reference.read_text(encoding="ascii", errors="replace").strip()
-    yield from sorted(snapshots.iterdir())
+    cached = cached_repo(name)
+    commits = cached.commits()
+    yield from (cached.snapshot(commit) for commit in sorted(commits, key=cached.commit().__ne__))

@@ -15,6 +15,10 @@
     ├── GenerationError           a prompt that does not fit, a template that rejects it
     ├── SessionError              a saved conversation that cannot be read or written
     ├── StorageError              disk full, no permission, name too long
+    ├── HubError                  the hub, or another server, did not give what was asked for
+    │   ├── GatedModelError       a repository one has to ask for, or sign in for, first
+    │   ├── OfflineError          no way to the server, and what is wanted is not on this machine
+    │   └── ChecksumError         a file that is not what the hub lists
     └── NativeCrashError          llama.cpp died; carries its last log lines
 
 An error is one line of message and, where there is one, a hint naming the next command to run.
@@ -104,6 +108,22 @@ class SessionError(LocalLLMError):
 
 class StorageError(LocalLLMError):
     code = "storage"
+
+
+class HubError(LocalLLMError):
+    code = "hub"
+
+
+class GatedModelError(HubError):
+    code = "gated"
+
+
+class OfflineError(HubError):
+    code = "offline"
+
+
+class ChecksumError(HubError):
+    code = "checksum"
 
 
 class NativeCrashError(LocalLLMError):

@@ -17,6 +17,7 @@ from pathlib import Path
 from localllm.errors import SameFileError, StorageError, UsageError
 from localllm.units import format_bytes
 
+ELSEWHERE = "choose another place with `-o`"
 _TEMPORARY = "localllm-"  # then the number of the process, and whatever is free
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -100,14 +101,14 @@ def publishing_directory(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def translated_errors(target: Path) -> Iterator[None]:
-    """Turn an OSError while writing `target` into a StorageError with a hint."""
+def translated_errors(target: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
+    """Turn an OSError while writing `target` into a StorageError; `elsewhere` hints at another place."""
     try:
         yield
     except OSError as error:
         if error.errno in _DISK_FULL:
             free = free_bytes(target)
-            hint = f"{format_bytes(free)} are free there; free some space or choose another place with `-o`"
+            hint = f"{format_bytes(free)} are free there; free some space or {elsewhere}"
             raise StorageError(f"no space left to write {target}", hint=hint) from error
         raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
 
@@ -130,7 +131,7 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(_existing(path)).free
 
 
-def require_space(sizes: Sequence[tuple[Path, int]]) -> None:
+def require_space(sizes: Sequence[tuple[Path, int]], elsewhere: str = ELSEWHERE) -> None:
     """Raise StorageError when the disks cannot hold so many bytes more at each of the paths."""
     wanted: dict[int, list[tuple[Path, int]]] = {}
     for target, size in sizes:
@@ -144,7 +145,7 @@ def require_space(sizes: Sequence[tuple[Path, int]]) -> None:
             raise StorageError(
                 f"{what} need{'s' * (len(together) == 1)} {format_bytes(needed)}, but only "
                 f"{format_bytes(free)} are free there",
-                hint="free some space or choose another place with `-o`",
+                hint=f"free some space or {elsewhere}",
             )
 
 

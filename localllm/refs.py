@@ -1,7 +1,7 @@
-"""What `MODEL` means on the command line: a path, a name in the library or a hub repository.
+"""What `MODEL` means on the command line: a path, a name in the library, a hub repository or a web address.
 
-`ModelRef.parse(str(ref)) == ref` for every reference. Parsing looks at the text only, never at the
-disk or the network; `store` and `hub` decide whether the thing exists.
+`ModelRef.parse(str(ref)) == ref` for every reference. Parsing looks at the text only (and at HF_ENDPOINT, the
+hub's address), never at the disk or the network; `store` and `hub` decide whether the thing exists.
 """
 
 from __future__ import annotations
@@ -16,21 +16,29 @@ from localllm.errors import UsageError
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _QUANT = re.compile(r"[A-Za-z0-9_]+")
 _LIBRARY = re.compile(_NAME)
-_HUB = re.compile(rf"(?P<repo>{_NAME}/{_NAME})(?:/(?P<file>[^@:]+\.gguf))?(?:@(?P<revision>[^:@]+))?")
-_HUB_PREFIXES = ("hf.co/", "huggingface.co/", "https://hf.co/", "https://huggingface.co/", "hf:")
+_HUB_LEVEL = re.compile(r"[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*")  # UD-Q4_K_XL
+_HUB = re.compile(
+    rf"(?P<repo>{_NAME}/{_NAME})(?:/(?P<file>[^@:]+\.[Gg][Gg][Uu][Ff]))?(?:@(?P<revision>[^:@\s]+))?"
+)
+_HUB_PREFIXES = ("hf.co/", "huggingface.co/", "https://hf.co/", "https://huggingface.co/", "hf:", "hf://")
+_HUB_PAGE = re.compile(
+    rf"(?P<repo>{_NAME}/{_NAME})/(?:resolve|blob|raw|tree)/(?P<revision>[^/@:]+)(?P<file>/[^?#]+)?(?:\?[^#]*)?"
+)
+_WEB = re.compile(r"https?://[^\s/]+/\S+", re.IGNORECASE)
 
 
 class RefKind(StrEnum):
     PATH = "path"
     LIBRARY = "library"
     HUB = "hub"
+    URL = "url"
 
 
 @dataclass(frozen=True)
 class ModelRef:
     """A parsed model reference.
 
-    `target` is the path, the library name or `org/repo`; `level` the quantization asked for in
+    `target` is the path, the library name, `org/repo` or the web address; `level` the quantization asked for in
     upper case; `revision` and `file` only exist for hub references.
     """
 
@@ -48,14 +56,16 @@ class ModelRef:
         without_prefix = _without_hub_prefix(text)
         if without_prefix == text and _looks_like_path(text):
             return cls._parse_path(text)
+        if without_prefix == text and _WEB.fullmatch(text):
+            return cls(RefKind.URL, text)
         body, _, level = without_prefix.partition(":")
-        if level and not _QUANT.fullmatch(level):
+        match = _HUB.fullmatch(body)
+        if level and not (_HUB_LEVEL if match else _QUANT).fullmatch(level):
             raise UsageError(
                 f"`{level}` is not a quantization level",
                 hint="write it like `my-finetune:Q4_K_M`",
             )
         wanted = level.upper() or None
-        match = _HUB.fullmatch(body)
         if match:
             return cls(RefKind.HUB, match["repo"], wanted, match["revision"], match["file"])
         if without_prefix != text:
@@ -89,7 +99,11 @@ def _looks_like_path(text: str) -> bool:
 
 
 def _without_hub_prefix(text: str) -> str:
-    for prefix in _HUB_PREFIXES:
-        if text.startswith(prefix):
-            return text.removeprefix(prefix)
+    """Return what follows the hub's name or address, a page's address rewritten as `org/repo/file@revision`."""
+    own = os.environ.get("HF_ENDPOINT", "").rstrip("/")
+    for prefix in (*_HUB_PREFIXES, *((f"{own}/",) if own else ())):
+        if text.lower().startswith(prefix):
+            rest = text[len(prefix) :].rstrip("/")
+            page = _HUB_PAGE.fullmatch(rest)
+            return rest if page is None else f"{page['repo']}{page['file'] or ''}@{page['revision']}"
     return text

@@ -10,13 +10,15 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from localllm.checkpoint import is_checkpoint
 from localllm.errors import NotFoundError, UsageError
 from localllm.gguf_file.format import FILE_TYPES
 from localllm.gguf_file.split_names import model_files, starts_model, whole_stem
+from localllm.hub.cached import find_cached
+from localllm.hub.selection import RepoKind, Wish
 from localllm.refs import ModelRef, RefKind
 
 DEMO = "demo"
@@ -124,15 +126,21 @@ def resolve(text: str) -> Resolved:
         found = _in_library(ref)
         if found:
             return found
-    candidate = Path(ref.target if ref.kind is not RefKind.HUB else text.partition(":")[0]).expanduser()
+    candidate = _path_of(ref, text)
     if candidate.exists():
         return _on_disk(candidate, ref.level)
     if ref.kind is RefKind.HUB:
-        raise NotFoundError(
-            f"`{text}` is not on this machine, and this version cannot download",
-            hint="download the file with `hf download` and pass its path",
-        )
+        return _in_cache(ref, checkpoint_first=False)
     raise _unknown(text, ref)
+
+
+def is_here(text: str) -> bool:
+    """Tell whether `resolve` finds something, on disk, in the library or in the hub's cache."""
+    try:
+        resolve(text)
+    except NotFoundError:
+        return False
+    return True
 
 
 def resolve_source(text: str) -> Resolved:
@@ -141,6 +149,8 @@ def resolve_source(text: str) -> Resolved:
     That is the checkpoint, then an F32, BF16 or F16 file of the library.
     """
     ref = ModelRef.parse(text)
+    if ref.kind is RefKind.HUB and not _path_of(ref, text).exists():
+        return _in_cache(ref, checkpoint_first=True)
     if ref.kind is RefKind.LIBRARY and ref.level is None:
         checkpoint = library_checkpoint(ref.target)
         if checkpoint:
@@ -175,6 +185,29 @@ def existing_file(text: str) -> Path:
             hint="name a .gguf file, or a directory with config.json and model.safetensors",
         )
     return found.path
+
+
+def _path_of(ref: ModelRef, text: str) -> Path:
+    """Return the path that a reference would be, if there is one: `dir/sub` looks like a repository too."""
+    return Path(ref.target if ref.kind is not RefKind.HUB else text.partition(":")[0]).expanduser()
+
+
+def _in_cache(ref: ModelRef, *, checkpoint_first: bool) -> Resolved:
+    """Find a reference to the hub among what was downloaded, its checkpoint first where that is wanted."""
+    wish = Wish(ref.level, ref.file)
+    wishes = (replace(wish, checkpoint=True), wish) if checkpoint_first and ref.file is None else (wish,)
+    for each in wishes:
+        found = find_cached(ref.target, ref.revision, each)
+        if found is not None:
+            is_file = found.choice.kind is RepoKind.GGUF
+            level = found.choice.level if is_file else ref.level
+            return Resolved(
+                ref.target.replace("/", "--"),  # two owners may use one name
+                found.path,
+                level,
+                chosen=is_file and bool(found.choice.reason),
+            )
+    raise NotFoundError(f"`{ref}` is not on this machine", hint=f"download it with `localllm pull {ref}`")
 
 
 def _in_library(ref: ModelRef) -> Resolved | None:

@@ -23,6 +23,10 @@ CODES = {
     "GenerationError": "generation",
     "SessionError": "session",
     "StorageError": "storage",
+    "HubError": "hub",
+    "GatedModelError": "gated",
+    "OfflineError": "offline",
+    "ChecksumError": "checksum",
     "NativeCrashError": "native-crash",
 }
 

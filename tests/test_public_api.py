@@ -22,7 +22,9 @@ PUBLIC = [
     "inspect",
     "load",
     "merge",
+    "plan_pull",
     "plan_quantization",
+    "pull",
     "quantize",
 ]
 

@@ -36,6 +36,19 @@ SPELLINGS = {
     "https://huggingface.co/org/repo": ModelRef(RefKind.HUB, "org/repo"),
     "org/repo/file.gguf": ModelRef(RefKind.HUB, "org/repo", None, None, "file.gguf"),
     "https://hf.co/org/repo/sub/file.gguf": ModelRef(RefKind.HUB, "org/repo", None, None, "sub/file.gguf"),
+    "org/repo/FILE.GGUF": ModelRef(RefKind.HUB, "org/repo", None, None, "FILE.GGUF"),
+    "org/repo:ud-q4_k_xl": ModelRef(RefKind.HUB, "org/repo", "UD-Q4_K_XL"),
+    "org/repo@refs/pr/1:Q8_0": ModelRef(RefKind.HUB, "org/repo", "Q8_0", "refs/pr/1"),
+    "https://huggingface.co/org/repo/": ModelRef(RefKind.HUB, "org/repo"),
+    "https://huggingface.co/org/repo/tree/main": ModelRef(RefKind.HUB, "org/repo", None, "main"),
+    "https://huggingface.co/org/repo/blob/main/a/b.gguf": ModelRef(
+        RefKind.HUB, "org/repo", None, "main", "a/b.gguf"
+    ),
+    "https://huggingface.co/org/repo/resolve/v2/b.gguf?download=true": ModelRef(
+        RefKind.HUB, "org/repo", None, "v2", "b.gguf"
+    ),
+    "https://example.org/models/a.gguf": ModelRef(RefKind.URL, "https://example.org/models/a.gguf"),
+    "http://127.0.0.1:8000/a.gguf?x=1": ModelRef(RefKind.URL, "http://127.0.0.1:8000/a.gguf?x=1"),
 }
 
 
@@ -63,8 +76,13 @@ def test_what_is_no_repository_is_refused(text: str) -> None:
         ModelRef.parse(text)
 
 
+def test_the_hub_may_have_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:8000/")
+    assert ModelRef.parse("http://127.0.0.1:8000/org/repo:q8_0") == ModelRef(RefKind.HUB, "org/repo", "Q8_0")
+
+
 NAMES = ("a", "B-1", "org/repo", "x.gguf", "Q4_K_M", "q8_0", "main", "ü")
-MARKS = ("/", ".", "..", "~", ":", "@", " ", "\\", "hf:", "hf.co/", "https://hf.co/", "C:")
+MARKS = ("/", ".", "..", "~", ":", "@", " ", "\\", "hf:", "hf.co/", "https://hf.co/", "C:", "https://", "/resolve/main/", "?")
 PARTS = st.sampled_from((*NAMES, *MARKS))
 
 

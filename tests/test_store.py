@@ -122,9 +122,9 @@ def test_a_directory_with_one_gguf_file_stands_for_it(tmp_path: Path) -> None:
 
 
 def test_the_hub_is_not_reached() -> None:
-    with pytest.raises(NotFoundError, match="cannot download") as caught:
+    with pytest.raises(NotFoundError, match="is not on this machine") as caught:
         resolve("org/model:Q4_K_M")
-    assert "hf download" in str(caught.value.hint)
+    assert "`localllm pull org/model:Q4_K_M`" in str(caught.value.hint)
 
 
 def test_the_files_of_a_split_model_are_one_model(tmp_path: Path) -> None:

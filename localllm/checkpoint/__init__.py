@@ -10,7 +10,7 @@ from localllm.checkpoint.directory import (
 )
 from localllm.checkpoint.json_file import read_json
 from localllm.checkpoint.names import EMBEDDINGS, HEADS, token_embedding
-from localllm.checkpoint.origin import is_hub_name, model_card, stated_bases
+from localllm.checkpoint.origin import is_hub_name, model_card, name_of_directory, stated_bases
 from localllm.checkpoint.safetensors_file import native_bytes, read_safetensors, write_safetensors
 from localllm.checkpoint.tensor import DTYPE_BYTES, FLOAT_DTYPES, DerivedTensor, StoredTensor, Tensor
 from localllm.checkpoint.weights import WEIGHTS_INDEX, open_weights
@@ -29,6 +29,7 @@ __all__ = [
     "is_checkpoint",
     "is_hub_name",
     "model_card",
+    "name_of_directory",
     "native_bytes",
     "open_checkpoint",
     "open_weights",

@@ -16,6 +16,15 @@ _MAX_NAME = 96  # what the hub allows
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
 
+def name_of_directory(directory: Path) -> str:
+    """Return what a checkpoint's directory is called; in the hub's cache that is its repository's name."""
+    path = directory.resolve()
+    repository = path.parent.parent.name
+    if path.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.rpartition("--")[2]
+    return path.name
+
+
 def stated_bases(checkpoint: Checkpoint) -> Iterator[str]:
     """Yield what the card calls `base_model`, as the hub has names, then where config.json was loaded from.
 

@@ -19,6 +19,7 @@ from localllm.cli.commands.imatrix import imatrix
 from localllm.cli.commands.inspect import inspect
 from localllm.cli.commands.list import list_models
 from localllm.cli.commands.merge import merge
+from localllm.cli.commands.pull import pull
 from localllm.cli.commands.quantize import quantize
 from localllm.cli.commands.version import print_version
 from localllm.cli.output import Output, report_error
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (convert, merge, quantize, imatrix, inspect, chat, compare, demo):
+for command in (pull, convert, merge, quantize, imatrix, inspect, chat, compare, demo):
     app.command()(command)
 app.command(name="list")(list_models)
 

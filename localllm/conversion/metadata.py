@@ -8,11 +8,12 @@ untrusted model card: lengths are capped, control characters removed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import gguf
 
-from localllm.checkpoint import Checkpoint, model_card
+from localllm.checkpoint import Checkpoint, model_card, name_of_directory
 from localllm.conversion.plan import ConversionPlan
 from localllm.gguf_file.format import FILE_TYPES, Key, ValueType
 from localllm.gguf_file.writer import TypedValue, string, uint32
@@ -63,15 +64,16 @@ def general_metadata(
 def _from_model_card(
     checkpoint: Checkpoint, plan: ConversionPlan, name: str | None, given: Mapping[str, Any]
 ) -> dict[str, TypedValue]:
-    directory = checkpoint.directory.resolve()
+    card = model_card(checkpoint.directory.resolve())
+    titled = Path(name_of_directory(checkpoint.directory))
     metadata = gguf.Metadata.apply_metadata_heuristic(
-        gguf.Metadata(), model_card(directory), dict(checkpoint.config), directory, plan.parameters
+        gguf.Metadata(), card, dict(checkpoint.config), titled, plan.parameters
     )
     for key, value in given.items():
         field = key.removeprefix("general.").replace(".", "_")
         if not field.startswith("sampling_"):
             setattr(metadata, field, value)
-    metadata.name = name or metadata.name or directory.name
+    metadata.name = name or metadata.name or titled.name
     metadata.size_label = metadata.size_label or plan.size_label
     writer = gguf.GGUFWriter(None, "")  # collects the keys; nothing is written
     metadata.set_gguf_meta_model(writer)

@@ -19,6 +19,7 @@ from localllm.store import (
     size_on_disk,
     stored_models,
 )
+from localllm.verbs.pull import have
 from localllm.verbs.references import Model
 
 
@@ -32,6 +33,7 @@ def compare(
     emit: Emit = ignore,
 ) -> ComparisonResult:
     """Measure files side by side; a library name without level stands for all its files."""
+    have(*models, emit=emit)
     paths = list(dict.fromkeys(path for model in models for path in _files(model)))
     return comparison.compare(
         paths,

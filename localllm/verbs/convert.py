@@ -19,6 +19,7 @@ from localllm.merge_target import MergeTarget
 from localllm.store import (
     model_name,
 )
+from localllm.verbs.pull import have
 from localllm.verbs.references import Model, adapter_at, base_of_adapter, files_from, recipe_of, target_of
 
 
@@ -46,6 +47,7 @@ def convert(
     With `split_max_bytes` the model goes into several files of at most about that size, if it is larger.
     """
     chosen = OutType(out_type)
+    have(source, *adapters, base, weights=True, emit=emit)
     alone = adapter_at(source)
     if alone is not None and not adapters:
         _refuse_merging(scale, merge_into)

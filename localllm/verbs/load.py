@@ -10,6 +10,7 @@ from localllm.events import Emit, Notice, ignore
 from localllm.store import (
     resolve,
 )
+from localllm.verbs.pull import have
 from localllm.verbs.references import Model
 
 
@@ -21,6 +22,7 @@ def load(
     A checkpoint is quantized into the library first. `context_size` is in tokens; None takes what
     the model was trained for, up to 8192.
     """
+    have(model, emit=emit)
     found = resolve(fspath(model))
     if found.chosen:
         emit(Notice(f"using {found.name}:{found.level}; write another level behind the colon"))

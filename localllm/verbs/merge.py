@@ -12,6 +12,7 @@ from localllm.merging import MergeResult
 from localllm.store import (
     models_directory,
 )
+from localllm.verbs.pull import have
 from localllm.verbs.references import Model, recipe_of
 
 
@@ -28,6 +29,7 @@ def merge(
 
     `merge_into` is auto, 16bit or dequantized: see `MergeTarget`.
     """
+    have(base, *adapters, weights=True, emit=emit)
     recipe, name = recipe_of(base, adapters, None, scale, merge_into)
     target = Path(output).expanduser() if output else models_directory() / name
     return merging.merge(recipe, output=target, emit=emit)
