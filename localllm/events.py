@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Started:
-    """A step with a known or unknown amount of work begins. `unit` is "bytes", "tensors" or "steps"."""
+    """A step with a known or unknown amount of work begins. `unit` is "bytes", "tensors", "chunks", "files" or "steps"."""
 
     step: str
     total: int | None = None

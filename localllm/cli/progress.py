@@ -15,14 +15,14 @@ class ProgressView:
         self._visible = visible
         self._progress: Any = None
         self._tasks: dict[str, Any] = {}
-        self._totals: dict[str, int | None] = {}
+        self._begun: dict[str, tuple[int | None, str]] = {}
 
     def show(self, event: Event) -> None:
         """Update the bars with an event."""
         if not self._visible:
             return
         if isinstance(event, Started):
-            self._totals[event.step] = event.total
+            self._begun[event.step] = event.total, event.unit
         elif isinstance(event, Advanced):
             self._advance(event)
         elif isinstance(event, Finished):
@@ -38,8 +38,11 @@ class ProgressView:
     def _advance(self, event: Advanced) -> None:
         progress = self._started()
         if event.step not in self._tasks:
+            from localllm.cli.progress_bars import shortened
+
+            total, unit = self._begun.get(event.step, (None, ""))
             self._tasks[event.step] = progress.add_task(
-                event.step, total=self._totals.get(event.step), detail=""
+                shortened(clean(event.step)), total=total, completed=event.done, unit=unit, detail=""
             )
         progress.update(self._tasks[event.step], completed=event.done, detail=clean(event.detail)[:40])
 
@@ -51,17 +54,8 @@ class ProgressView:
 
     def _started(self) -> Any:
         if self._progress is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+            from localllm.cli.progress_bars import new_bars
 
-            self._progress = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                TaskProgressColumn(),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[detail]}", style="dim", markup=False),
-                console=Console(stderr=True),
-                transient=True,
-            )
+            self._progress = new_bars()
             self._progress.start()
         return self._progress

@@ -102,6 +102,9 @@ def download(jobs: Sequence[Job], *, emit: Emit = ignore) -> list[Fetched]:
     crew = _Crew(emit)
     try:
         return crew.run(jobs)
+    except KeyboardInterrupt:
+        emit(Notice("stopped; what has come is kept, and the next time goes on from there"))
+        raise
     finally:
         crew.stop()
 

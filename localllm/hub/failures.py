@@ -16,6 +16,7 @@ from huggingface_hub.utils._http import hf_raise_for_status
 
 from localllm.errors import GatedModelError, HubError, LocalLLMError, NotFoundError
 
+_MISSING = "there is no such repository on the hub, or it is private"
 _SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN"
 
 
@@ -34,7 +35,7 @@ def refusal(response: httpx2.Response, host: str) -> LocalLLMError:
     except GatedRepoError as error:  # is a RepositoryNotFoundError too
         return _gated(error)
     except RepositoryNotFoundError:
-        return MissingRepoError("there is no such repository on the hub, or it is private")
+        return MissingRepoError(_MISSING)
     except RevisionNotFoundError:
         return MissingRevisionError("the repository has no such revision")
     except EntryNotFoundError:
@@ -58,6 +59,8 @@ def _gated(error: GatedRepoError) -> GatedModelError:
 
 def _by_status(response: httpx2.Response, host: str) -> LocalLLMError:
     status = response.status_code
+    if status == 401 and "authorization" not in response.request.headers:
+        return MissingRepoError(_MISSING)
     if status == 401:
         return GatedModelError(f"{host} does not accept the token", hint=_SIGN_IN)
     if status == 404:

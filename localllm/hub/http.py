@@ -14,11 +14,11 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
-from huggingface_hub import constants, get_session
+from huggingface_hub import constants, get_session, get_token
 from huggingface_hub.errors import OfflineModeIsEnabled
-from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import parse_ratelimit_headers
 
+from localllm import __version__
 from localllm.errors import HubError, OfflineError
 from localllm.hub.failures import refusal
 
@@ -116,8 +116,10 @@ def _answer(url: str, span: tuple[int, int] | None) -> httpx2.Response:
 
 
 def _request(url: str, span: tuple[int, int] | None) -> httpx2.Request:
-    headers = build_hf_headers(token=None if _is_hub(url) else False, library_name="localllm")
-    headers["Accept-Encoding"] = "identity"
+    headers = {"User-Agent": f"localllm/{__version__}", "Accept-Encoding": "identity"}
+    token = get_token() if _is_hub(url) and not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else None
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
     if span is not None:
         headers["Range"] = f"bytes={span[0]}-{span[1] - 1}"
     seconds = httpx2.Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT, connect=_CONNECT_SECONDS, pool=None)

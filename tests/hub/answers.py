@@ -1,4 +1,4 @@
-"""From what was found to what goes over the wire: ranges, conditions and the faults of a body."""
+"""From a request and what was found to what goes over the wire: ranges, conditions, faults of a body."""
 
 from __future__ import annotations
 
@@ -19,6 +19,27 @@ _EXPIRED = (
     b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code>'
     b"<Message>Request has expired</Message></Error>"
 )
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request, taken apart as far as the endpoints need it."""
+
+    method: str
+    raw_path: str  # still percent-encoded
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]  # by lower-case name
+    body: bytes = b""
+
+    @property
+    def token(self) -> str | None:
+        return self.headers.get("authorization", "").removeprefix("Bearer ") or None
+
+    def flag(self, name: str) -> bool:
+        return self.query.get(name, [""])[0].lower() in ("true", "1")
+
+    def number(self, name: str, default: int) -> int:
+        return int(self.query.get(name, [str(default)])[0])
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The hub's endpoints, as huggingface_hub 2.4 calls them and as the hub answers them; also those of its CDN.
+"""The hub's endpoints, as huggingface_hub 2.4 calls them and as the hub answers them.
 
 It never states a Xet hash, so clients take the plain HTTP way.
 """
@@ -6,18 +6,16 @@ It never states a Xet hash, so clients take the plain HTTP way.
 from __future__ import annotations
 
 import base64
-import hashlib
-import itertools
 import json
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
-from tests.hub.answers import Answer, FileAnswer, json_answer
+from tests.hub.answers import Answer, Call, FileAnswer, json_answer
+from tests.hub.cdn import Signatures
+from tests.hub.listings import DATE, SEARCH_KEYS, model_info, tree
 from tests.hub.repos import Blob, Commit, Entry, Repo
 
 _API = re.compile(
@@ -26,20 +24,6 @@ _API = re.compile(
 )
 _RESOLVE = re.compile(r"/([^/]+(?:/[^/]+)?)/(resolve|raw)/([^/]+)/(.+)")
 _CACHED = re.compile(r"/api/resolve-cache/models/([^/]+(?:/[^/]+)?)/([0-9a-f]{40})/(.+)")
-_DATE = "2026-11-02T10:00:00.000Z"
-_LISTED_MODEL_KEYS = (
-    "_id",
-    "id",
-    "modelId",
-    "private",
-    "gated",
-    "likes",
-    "downloads",
-    "tags",
-    "createdAt",
-    "lastModified",
-    "author",
-)
 
 
 class RefusalError(Exception):
@@ -51,47 +35,6 @@ class RefusalError(Exception):
         self.answer.status = status
         if code:
             self.answer.headers["X-Error-Code"] = code
-
-
-@dataclass(frozen=True)
-class Call:
-    """A request, taken apart as far as the endpoints need it."""
-
-    method: str
-    raw_path: str  # still percent-encoded
-    query: Mapping[str, list[str]]
-    headers: Mapping[str, str]  # by lower-case name
-    body: bytes = b""
-
-    @property
-    def token(self) -> str | None:
-        return self.headers.get("authorization", "").removeprefix("Bearer ") or None
-
-    def flag(self, name: str) -> bool:
-        return self.query.get(name, [""])[0].lower() in ("true", "1")
-
-    def number(self, name: str, default: int) -> int:
-        return int(self.query.get(name, [str(default)])[0])
-
-
-class Signatures:
-    """The CDN addresses that were handed out: each works until a fault lets it expire."""
-
-    def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-        self._lock = threading.Lock()
-        self._blobs: dict[str, tuple[str, Blob]] = {}
-
-    def issue(self, path: str, blob: Blob) -> str:
-        with self._lock:
-            signature = f"{next(self._numbers):08x}"
-            self._blobs[signature] = (path, blob)
-            return signature
-
-    def redeem(self, path: str, signature: str | None) -> Blob | None:
-        with self._lock:
-            issued, blob = self._blobs.get(signature or "", ("", None))
-            return blob if issued == path else None
 
 
 class HubApi:
@@ -143,7 +86,7 @@ class HubApi:
         user = self._user(call)
         if user is None:
             raise RefusalError(401, "Invalid username or password.")
-        token = {"displayName": "test", "role": "read", "createdAt": _DATE}
+        token = {"displayName": "test", "role": "read", "createdAt": DATE}
         return json_answer(
             {
                 "type": "user",
@@ -200,12 +143,12 @@ class HubApi:
         words = call.query.get("search", [""])[0].lower().split()
         author = call.query.get("author", [None])[0]
         found = [
-            {key: info[key] for key in _LISTED_MODEL_KEYS}
+            {key: info[key] for key in SEARCH_KEYS}
             for repo in self.repos
             if not repo.private or call.token in repo.tokens
             if author in (None, repo.name.partition("/")[0])
             if all(word in repo.name.lower() for word in words)
-            for info in [_model_info(repo, self._commit(repo, "main"), with_blobs=False)]
+            for info in [model_info(repo, self._commit(repo, "main"), with_blobs=False)]
         ]
         return self._page(call, found)
 
@@ -224,7 +167,7 @@ class HubApi:
         return handlers[match["verb"]](call, repo, commit, unquote(match["path"] or ""))
 
     def _info(self, call: Call, repo: Repo, commit: Commit, path: str) -> Answer:
-        info = _model_info(repo, commit, with_blobs=call.flag("blobs"))
+        info = model_info(repo, commit, with_blobs=call.flag("blobs"))
         if expand := call.query.get("expand"):
             info = {key: value for key, value in info.items() if key in {"_id", "id", *expand}}
         return json_answer(info)
@@ -232,12 +175,12 @@ class HubApi:
     def _tree(self, call: Call, repo: Repo, commit: Commit, path: str) -> Answer:
         entries = list(repo.entries(commit).values())
         folder = path.strip("/")
-        listing = _tree(entries, folder, recursive=call.flag("recursive"))
+        listing = tree(entries, folder, recursive=call.flag("recursive"))
         if folder and not listing:
             raise RefusalError(404, f'"{folder}" does not exist on "{commit.id}"', "EntryNotFound")
         if call.flag("expand"):
             for entry in listing:
-                entry["lastCommit"] = {"id": commit.id, "title": commit.title, "date": _DATE}
+                entry["lastCommit"] = {"id": commit.id, "title": commit.title, "date": DATE}
         return self._page(call, listing)
 
     def _paths_info(self, call: Call, repo: Repo, commit: Commit, path: str) -> Answer:
@@ -245,18 +188,12 @@ class HubApi:
             paths = json.loads(call.body)["paths"]
         else:
             paths = parse_qs(call.body.decode()).get("paths", [])
-        listing = _tree(list(repo.entries(commit).values()), "", recursive=True)
+        listing = tree(list(repo.entries(commit).values()), "", recursive=True)
         return json_answer([entry for entry in listing if entry["path"] in paths])
 
     def _commits(self, call: Call, repo: Repo, commit: Commit, path: str) -> Answer:
         history = [
-            {
-                "id": each.id,
-                "title": each.title,
-                "message": "",
-                "date": _DATE,
-                "authors": [],
-            }
+            {"id": each.id, "title": each.title, "message": "", "date": DATE, "authors": []}
             for each in repo.history(commit)
         ]
         return self._page(call, history)
@@ -318,94 +255,7 @@ class HubApi:
         return Answer(302, body, {"Location": location, **linked, **plain, **headers})
 
 
-class CdnApi:
-    """Answers of the CDN's port: signed addresses of large files, and plain files for any other address."""
-
-    def __init__(self, files: Mapping[str, Blob], signatures: Signatures) -> None:
-        self.files = dict(files)
-        self._signatures = signatures
-
-    def answer(self, call: Call) -> Answer | FileAnswer:
-        if "authorization" in call.headers:
-            return _xml_error(400, "InvalidArgument", "Only one auth mechanism allowed")
-        path = unquote(call.raw_path)
-        if path.startswith("/files/"):
-            blob = self.files.get(path.removeprefix("/files/"))
-            if blob is None:
-                return Answer(404, b"Not Found", {"Content-Type": "text/plain"})
-        else:
-            blob = self._signatures.redeem(path, call.query.get("Signature", [None])[0])
-            if blob is None:
-                return _xml_error(403, "AccessDenied", "Access Denied")
-        return FileAnswer(blob, f'"{blob.storage_tag}"', {"Last-Modified": "Mon, 02 Nov 2026 10:00:00 GMT"})
-
-
 def _moved(call: Call, old: str, new: str) -> RefusalError:
     query = "?" + urlencode(call.query, doseq=True) if call.query else ""
     location = call.raw_path.replace(old, new, 1) + query
     return RefusalError(307, "Temporary Redirect", Location=location)
-
-
-def _xml_error(status: int, code: str, message: str) -> Answer:
-    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    return Answer(status, body.encode(), {"Content-Type": "application/xml"})
-
-
-def _model_info(repo: Repo, commit: Commit, *, with_blobs: bool) -> dict[str, Any]:
-    author = repo.name.partition("/")[0] if "/" in repo.name else None
-    return {
-        "_id": hashlib.md5(repo.name.encode()).hexdigest()[:24],
-        "id": repo.name,
-        "modelId": repo.name,
-        "author": author,
-        "sha": commit.id,
-        "lastModified": _DATE,
-        "createdAt": _DATE,
-        "private": repo.private,
-        "gated": repo.gated,
-        "disabled": repo.disabled,
-        "downloads": 12,
-        "likes": 3,
-        "tags": [],
-        "siblings": [_sibling(entry, with_blobs) for entry in repo.entries(commit).values()],
-        **repo.info,
-    }
-
-
-def _sibling(entry: Entry, with_blobs: bool) -> dict[str, Any]:
-    if not with_blobs:
-        return {"rfilename": entry.path}
-    sibling: dict[str, Any] = {"rfilename": entry.path, "size": entry.size, "blobId": entry.git_oid}
-    if entry.is_lfs:
-        sibling["lfs"] = {"sha256": entry.etag, "size": entry.size, "pointerSize": len(entry.blob.pointer)}
-    return sibling
-
-
-def _tree(entries: Sequence[Entry], folder: str, *, recursive: bool) -> list[dict[str, Any]]:
-    """List what lies in a folder; folders first where they come first, as git sorts them."""
-    prefix = f"{folder}/" if folder else ""
-    listing: dict[str, dict[str, Any]] = {}
-    for entry in entries:
-        if not entry.path.startswith(prefix):
-            continue
-        inner = entry.path[len(prefix) :]
-        steps = [] if _is_hostile(inner) else inner.split("/")[:-1]
-        parents = ["/".join(steps[: depth + 1]) for depth in range(len(steps))]
-        for parent in parents if recursive else parents[:1]:
-            path = prefix + parent
-            oid = hashlib.sha1(path.encode()).hexdigest()
-            listing.setdefault(path, {"type": "directory", "oid": oid, "size": 0, "path": path})
-        if recursive or not parents:
-            listing[entry.path] = _file(entry)
-    return list(listing.values())
-
-
-def _is_hostile(path: str) -> bool:
-    return path.startswith("/") or ".." in path.split("/")
-
-
-def _file(entry: Entry) -> dict[str, Any]:
-    listed: dict[str, Any] = {"type": "file", "oid": entry.git_oid, "size": entry.size, "path": entry.path}
-    if entry.is_lfs:
-        listed["lfs"] = {"oid": entry.etag, "size": entry.size, "pointerSize": len(entry.blob.pointer)}
-    return listed

@@ -26,8 +26,9 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Self, cast
 from urllib.parse import parse_qs, quote, unquote
 
-from tests.hub.answers import Answer, FileAnswer, Transfer, parse_range, to_transfer
-from tests.hub.api import Call, CdnApi, HubApi, Signatures
+from tests.hub.answers import Answer, Call, FileAnswer, Transfer, parse_range, to_transfer
+from tests.hub.api import HubApi
+from tests.hub.cdn import CdnApi, Signatures
 from tests.hub.faults import Fault, FaultPlan, Kind, Port, Situation
 from tests.hub.repos import PIECE_BYTES, Blob, Content, ExtraEntry, Repo, to_blob
 from tests.hub.request_log import Request, RequestLog, Throttle
@@ -120,6 +121,11 @@ class HubStandIn:
         self._cdn_api.files[name] = to_blob(content)
         return self.file_url(name)
 
+    @property
+    def repos(self) -> dict[str, Repo]:
+        """The repositories by name."""
+        return {repo.name: repo for repo in self._hub_api.repos}
+
     def add_repo(self, repo: Repo) -> None:
         self._hub_api.repos.append(repo)
 
@@ -160,7 +166,11 @@ class HubStandIn:
         self.log.clear()
 
     def bytes_sent(self, path: str | None = None) -> int:
-        """The body bytes sent so far, of all or of the paths that fit an fnmatch pattern."""
+        """The body bytes sent so far, of all or of the paths that fit an fnmatch pattern.
+
+        What was sent need not have been read: without a limit of the speed some 7 MB for each connection can
+        wait in the kernel's buffers, with one nearly nothing.
+        """
         return self.log.bytes_sent(path)
 
     @property
