@@ -16,6 +16,7 @@ WRITTEN_VERSION = 3
 DEFAULT_ALIGNMENT = 32
 MAX_ALIGNMENT = 1024 * 1024
 MAX_DIMENSIONS = 4
+MAX_KEY_BYTES = 1024  # the specification allows 65,535; real ones have less than a hundred
 MAX_NAME_BYTES = 63  # GGML_MAX_NAME is 64 with the terminating zero
 
 

@@ -16,6 +16,7 @@ from localllm.gguf_file.format import (
     DEFAULT_ALIGNMENT,
     MAGIC,
     MAX_DIMENSIONS,
+    MAX_KEY_BYTES,
     MAX_NAME_BYTES,
     SCALAR_FORMATS,
     WRITTEN_VERSION,
@@ -27,6 +28,7 @@ from localllm.gguf_file.format import (
 from localllm.gguf_file.header import ArrayValue, EncodedValue, GGUFHeader, Scalar, TensorInfo
 
 _ARRAY_HEAD_BYTES = 16  # its type, that of its items, and their number
+_MANY = 4096  # texts from which on a loop over them is too slow
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ def layout(entries: Iterable[TensorEntry], alignment: int = DEFAULT_ALIGNMENT) -
     seen: set[str] = set()
     offset = 0
     for entry in entries:
-        if not 0 < len(entry.name.encode()) <= MAX_NAME_BYTES:
-            raise ValueError(f"tensor name is not 1 to {MAX_NAME_BYTES} bytes long: {entry.name!r}")
+        if not 0 < len(entry.name.encode()) <= MAX_NAME_BYTES or "\0" in entry.name:
+            raise ValueError(f"not a tensor name of 1 to {MAX_NAME_BYTES} bytes: {entry.name!r}")
         if entry.name in seen:
             raise ValueError(f"tensor name appears twice: {entry.name!r}")
         seen.add(entry.name)
@@ -124,8 +126,8 @@ def _header_parts(metadata: HeaderValues, tensors: Sequence[TensorInfo]) -> list
         struct.pack("<IQQ", WRITTEN_VERSION, len(tensors), len(metadata)),
     ]
     for key, value in metadata.items():
-        if not key:
-            raise ValueError("a metadata key is empty")
+        if not 0 < len(key.encode()) <= MAX_KEY_BYTES or "\0" in key:
+            raise ValueError(f"not a metadata key: {key[:MAX_KEY_BYTES]!r}")
         parts.append(_string(key))
         parts.append(_value(value))
     for tensor in tensors:
@@ -207,7 +209,8 @@ class GGUFWriter:
 
 
 def _string(text: str) -> bytes:
-    return _payload(ValueType.STRING, [text])
+    encoded = text.encode()
+    return len(encoded).to_bytes(8, "little") + encoded
 
 
 def _value(value: TypedValue | EncodedValue) -> bytes | memoryview:
@@ -223,7 +226,29 @@ def _value(value: TypedValue | EncodedValue) -> bytes | memoryview:
 
 
 def _payload(kind: ValueType, values: Sequence[Any]) -> bytes:
-    if kind is ValueType.STRING:  # a vocabulary has hundreds of thousands, so nothing is called for each
-        texts = [text.encode() for text in values]
-        return b"".join([part for text in texts for part in (len(text).to_bytes(8, "little"), text)])
+    if kind is ValueType.STRING:
+        return _strings(values)
     return struct.pack(f"<{len(values)}{SCALAR_FORMATS[kind][0]}", *values)
+
+
+def _strings(values: Sequence[str]) -> bytes:
+    """Return texts, each behind its length."""
+    if len(values) >= _MANY:
+        begun = "\0".join(["", *values]).encode()
+        if begun.count(0) == len(values):  # a text may hold a NUL itself
+            return _with_lengths(begun)
+    return b"".join(map(_string, values))
+
+
+def _with_lengths(begun: bytes) -> bytes:
+    """Return texts with their lengths, eight bytes each, in place of the NULs in front of them."""
+    import numpy as np
+
+    begins = np.flatnonzero(np.frombuffer(begun, np.uint8) == 0)
+    lengths = np.diff(begins, append=len(begun)) - 1
+    encoded = np.frombuffer(bytearray(begun.replace(b"\0", bytes(8))), np.uint8)
+    places = begins + 7 * np.arange(len(begins))
+    while lengths.any():  # the lowest bytes first, the others are hardly ever needed
+        encoded[places] = lengths & 0xFF
+        lengths, places = lengths >> 8, places + 1
+    return encoded.tobytes()

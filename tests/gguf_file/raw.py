@@ -57,18 +57,24 @@ def gguf_bytes(
 
 
 class MemorySource:
-    """Bytes as a ByteSource that counts what is read and may claim to be larger than it is."""
+    """Bytes as a ByteSource that counts what is read and may claim to be larger than it is.
+
+    `most_at_once` makes it give less than it is asked for, as a connection does.
+    """
 
     label = "memory"
 
-    def __init__(self, data: bytes, size_bytes: int | None = None) -> None:
+    def __init__(self, data: bytes, size_bytes: int | None = None, most_at_once: int | None = None) -> None:
         self.data = data
         self.size_bytes = len(data) if size_bytes is None else size_bytes
+        self.requests: list[tuple[int, int]] = []
         self.bytes_read = 0
+        self._most_at_once = most_at_once
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return zeros beyond the data, as a sparse file does."""
-        end = min(offset + length, self.size_bytes)
+        self.requests.append((offset, length))
+        end = min(offset + min(length, self._most_at_once or length), self.size_bytes)
         found = self.data[offset:end].ljust(max(0, end - offset), b"\0")
         self.bytes_read += len(found)
         return found

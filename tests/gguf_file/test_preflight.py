@@ -2,206 +2,173 @@
 
 from __future__ import annotations
 
-import math
-import random
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from localllm.errors import InvalidGGUFError
+from localllm.errors import InvalidGGUFError, ModelLoadError, NotFoundError
 from localllm.gguf_file import TypedValue, read_header
-from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME, Key, ValueType
-from localllm.gguf_file.preflight import require_loadable
-from localllm.gguf_file.writer import array, boolean, float32, string, uint32
-from tests.gguf_file.loading import killers
+from localllm.gguf_file.format import ValueType
+from localllm.gguf_file.preflight import read_loadable, require_loadable
+from localllm.gguf_file.split_keys import split_metadata
+from localllm.native.vocabulary import tokenize_with_file
+from tests.gguf_file.damage import (
+    DEADLY,
+    HEAD,
+    LAYERS,
+    LEFT_TO_LLAMA_CPP,
+    REPORTED,
+    SOUND,
+    WIDTH,
+    Changes,
+    build,
+    metadata,
+    stored_as,
+)
+from tests.gguf_file.loading import Outcome, load_all
 from tests.gguf_file.raw import MemorySource, gguf_bytes, text_pair
-from tests.tiny_gguf import RawTensor, build_tiny_gguf, raw_tensor
-
-WIDTH = 64
-ONES = np.ones(WIDTH, np.float32)
-TOKENS_SPM = 277
-NO_IDS = {f"tokenizer.ggml.{kind}_token_id": None for kind in ("bos", "eos", "unknown")}
-
-
-def hyperparameters(**values: TypedValue | None) -> dict[str, Any]:
-    """Override `llama.…` keys; `__` stands for a dot."""
-    return {"overrides": {f"llama.{name.replace('__', '.')}": value for name, value in values.items()}}
-
-
-def metadata(**values: TypedValue | None) -> dict[str, Any]:
-    return {"overrides": {name.replace("__", "."): value for name, value in values.items()}}
-
-
-def stored_as(name: str, kind: str, *shape: int) -> dict[str, Any]:
-    """Replace a tensor by zeros of another type."""
-    size = TENSOR_TYPES_BY_NAME[kind].row_bytes(shape[0]) * math.prod(shape[1:])
-    return {"tensors": {name: RawTensor(TENSOR_TYPES_BY_NAME[kind], shape, bytes(size))}}
-
-
-def tokens(vocabulary: str, texts: list[str]) -> dict[str, Any]:
-    return {"vocabulary": vocabulary, "overrides": {Key.TOKENS: array(ValueType.STRING, texts)}}
-
-
-# what llama.cpp dies of, at load, when tokenizing or at the first token; each with our reason
-DEADLY: dict[str, tuple[dict[str, Any], str]] = {
-    "no layers": (hyperparameters(block_count=uint32(0)), "claims to have 0 layers"),
-    "too many layers": (hyperparameters(block_count=uint32(513)), "claims to have 513 layers"),
-    "unknown rope scaling": (hyperparameters(rope__scaling__type=string("su")), "unknown rope scaling 'su'"),
-    "experts without a used count": (hyperparameters(expert_count=uint32(4)), "use 0 of 4 experts"),
-    "more experts used than there are": (
-        hyperparameters(expert_count=uint32(2), expert_used_count=uint32(3)),
-        "use 3 of 2 experts",
-    ),
-    "experts used without experts": (hyperparameters(expert_used_count=uint32(1)), "use 1 of 0 experts"),
-    "experts used per layer without experts": (
-        hyperparameters(expert_used_count=array(ValueType.UINT32, [1, 1])),
-        "use 1 of 0 experts",
-    ),
-    "too many experts": (
-        hyperparameters(expert_count=uint32(1025), expert_used_count=uint32(2)),
-        "2 of 1025 experts",
-    ),
-    "expert groups without experts": (hyperparameters(expert_group_count=uint32(2)), "0 of 2 groups"),
-    "an architecture without its experts": (
-        metadata(general__architecture=string("smallthinker")),
-        "no experts, which smallthinker models need",
-    ),
-    "more predicted layers than layers": (
-        hyperparameters(nextn_predict_layers=uint32(9)),
-        "9 prediction layers of",
-    ),
-    "the same token twice (spm)": (tokens("spm", ["a"] * TOKENS_SPM), "'a' appears twice in its vocabulary"),
-    "the same token twice (bpe)": (tokens("bpe", ["a", "b", "a"]), "'a' appears twice in its vocabulary"),
-    "no byte tokens": (
-        tokens("spm", [f"token{index}" for index in range(TOKENS_SPM)]),
-        "no token for byte 0x00",
-    ),
-    "byte tokens in a bert vocabulary": (
-        metadata(tokenizer__ggml__model=string("bert")),
-        "has byte tokens",
-    ),
-    "no BOS although one is added": (
-        {
-            "vocabulary": "bpe",
-            "overrides": {
-                Key.TOKENIZER_MODEL: string("rwkv"),
-                "tokenizer.ggml.add_bos_token": boolean(True),
-                **NO_IDS,
-            },
-        },
-        "adds a bos token but does not say which",
-    ),
-    "negative epsilon": (
-        hyperparameters(attention__layer_norm_rms_epsilon=float32(-1.0)),
-        "rms_epsilon` is -1",
-    ),
-    "epsilon not a number": (
-        hyperparameters(attention__layer_norm_rms_epsilon=float32(math.nan)),
-        "rms_epsilon` is nan",
-    ),
-    "norm as F16": ({"tensors": {"output_norm.weight": raw_tensor(ONES, "F16")}}, "F16 instead of F32"),
-    "norm as Q8_0": (stored_as("blk.0.attn_norm.weight", "Q8_0", WIDTH), "Q8_0 instead of F32"),
-    "norm as F16 with two dimensions": (stored_as("output_norm.weight", "F16", WIDTH, 1), "instead of F32"),
-    "bias as BF16": (stored_as("blk.0.attn_q.bias", "BF16", WIDTH), "BF16 instead of F32"),
-    "rope factors as F16": (stored_as("rope_freqs.weight", "F16", WIDTH // 8), "F16 instead of F32"),
-    "embeddings as I32": (stored_as("token_embd.weight", "I32", WIDTH, TOKENS_SPM), "not a weight type"),
-    "weights as F64": (stored_as("blk.0.attn_q.weight", "F64", WIDTH, WIDTH), "not a weight type"),
-    "endless context": (
-        hyperparameters(context_length=uint32(2**32 - 1)),
-        "claims a context of 4294967295 tokens",
-    ),
-    "BOS outside the vocabulary": (
-        metadata(tokenizer__ggml__bos_token_id=uint32(TOKENS_SPM)),
-        "its bos token 277 is outside the vocabulary of 277",
-    ),
-    "vocabulary of numbers": (
-        {"overrides": {Key.TOKENS: array(ValueType.INT32, list(range(TOKENS_SPM)))}},
-        "vocabulary is not a list of texts",
-    ),
-    "no architecture": (metadata(general__architecture=None), "which architecture"),
-}
-
-
-def build(path: Path, changes: dict[str, Any]) -> Path:
-    return build_tiny_gguf(path, width=WIDTH, layers=1, **changes)
 
 
 @pytest.mark.parametrize("name", DEADLY)
-def test_what_kills_llama_cpp_is_refused(name: str, tmp_path: Path) -> None:
+def test_what_kills_llama_cpp_is_refused_with_its_reason(name: str, tmp_path: Path) -> None:
     changes, reason = DEADLY[name]
     header = read_header(build(tmp_path / "deadly.gguf", changes))
     with pytest.raises(InvalidGGUFError, match=reason) as caught:
         require_loadable(header, "the file")
     assert caught.value.message.startswith("the file: ")
+    assert_shows_well(caught.value)
 
 
-def test_text_that_is_not_utf8_is_refused() -> None:
-    header = read_header(
-        MemorySource(
-            gguf_bytes([text_pair(b"general.architecture", b"llama"), text_pair(b"general.name", b"\xff")])
-        )
-    )
-    with pytest.raises(InvalidGGUFError, match=r"`general\.name` is not valid UTF-8"):
+@pytest.mark.parametrize("name", REPORTED)
+def test_what_cannot_run_is_refused_with_its_reason(name: str, tmp_path: Path) -> None:
+    changes, reason = REPORTED[name]
+    with pytest.raises(InvalidGGUFError, match=reason) as caught:
+        read_loadable(build(tmp_path / "damaged.gguf", changes))
+    assert_shows_well(caught.value)
+
+
+def assert_shows_well(error: InvalidGGUFError) -> None:
+    assert error.message.isprintable()
+    assert error.hint
+
+
+@pytest.mark.parametrize("name", ["an encoder and a decoder", "a draft model", "no vocabulary"])
+def test_what_is_no_language_model_is_accepted_when_nothing_runs_it(name: str, tmp_path: Path) -> None:
+    header = read_header(build(tmp_path / "other.gguf", DEADLY[name][0]))
+    require_loadable(header, "the file", to_run=False)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        (b"general.name", b"\xff", r"`general\.name` is not valid UTF-8"),
+        (b"\xff\x1b", b"caf\xe9", r"`\\xff\\x1b` is not valid UTF-8"),
+        (b"llama.rope.scaling.type", b"none\0", "has a zero byte in it"),
+        (b"general.name", b"a\0b", "has a zero byte in it"),
+    ],
+)
+def test_texts_that_are_none_are_refused(key: bytes, value: bytes, reason: str) -> None:
+    pairs = [text_pair(b"general.architecture", b"llama"), text_pair(key, value)]
+    with pytest.raises(InvalidGGUFError, match=reason) as caught:
+        require_loadable(read_header(MemorySource(gguf_bytes(pairs))), "the file")
+    assert caught.value.message.isprintable()
+
+
+def test_a_long_architecture_is_refused() -> None:
+    header = read_header(MemorySource(gguf_bytes([text_pair(b"general.architecture", b"\x1b" * 10**6)])))
+    with pytest.raises(InvalidGGUFError, match="unknown architecture") as caught:
         require_loadable(header, "the file")
+    assert len(caught.value.message) < 400
 
 
 def test_sound_models_are_accepted_and_load(tmp_path: Path) -> None:
-    variants: list[dict[str, Any]] = [
-        {},
-        {"vocabulary": "bpe"},
-        {"alignment": 64},
-        hyperparameters(rope__scaling__type=string("yarn")),
-        hyperparameters(expert_count=uint32(0), expert_used_count=uint32(0)),
-        metadata(tokenizer__ggml__add_bos_token=boolean(True)),
-        {"vocabulary": "bpe", "overrides": NO_IDS},
-    ]
-    paths = [build(tmp_path / f"{index}.gguf", changes) for index, changes in enumerate(variants)]
+    paths = [build(tmp_path / f"{index}.gguf", changes) for index, changes in enumerate(SOUND.values())]
     for path in paths:
         require_loadable(read_header(path), path.name)
-    assert killers(paths) == ({}, len(paths))
+    assert load_all(paths) == Outcome({}, len(paths))
+
+
+@pytest.mark.parametrize("name", LEFT_TO_LLAMA_CPP)
+def test_what_depends_on_its_version_is_left_to_llama_cpp(name: str, tmp_path: Path) -> None:
+    path = build(tmp_path / "unknown.gguf", LEFT_TO_LLAMA_CPP[name])
+    require_loadable(read_header(path), name)
+    with pytest.raises(ModelLoadError, match="unheard-of"):
+        tokenize_with_file(path, ["a"])
 
 
 def test_real_files_are_accepted(material: Path) -> None:
-    for path in (material / "weights" / "gguf-fixtures-gridcore").glob("*.gguf"):
-        require_loadable(read_header(path), path.name)
+    weights = material / "weights"
+    paths = [*weights.glob("gguf-fixtures-gridcore/*.gguf"), *weights.glob("llama-2-tiny-random-gguf/*.gguf")]
+    assert len(paths) == 9
+    for path in paths:
+        read_loadable(path)
 
 
-def damaged(data: bytes, end: int, generator: random.Random) -> bytes:
-    """Change one to three bytes of the header, mostly outside the long lists of the vocabulary."""
-    changed = bytearray(data)
-    lists = range(data.index(b"tokenizer.ggml.tokens") + 40, data.index(b"tokenizer.ggml.bos_token_id"))
-    for _ in range(generator.randint(1, 3)):
-        position = generator.randrange(end)
-        while position in lists and generator.random() < 0.9:
-            position = generator.randrange(end)
-        changed[position] = generator.choice([0, 1, 0xFF, changed[position] ^ 1, generator.randrange(256)])
-    return bytes(changed)
+# split models -----------------------------------------------------------------------------------
 
 
-def accepted(data: bytes, count: int, seed: int) -> Iterator[bytes]:
-    """Yield `count` damaged copies that reader and preflight let through."""
-    end = read_header(MemorySource(data)).data_offset
-    generator = random.Random(seed)
-    while count:
-        candidate = damaged(data, end, generator)
-        try:
-            require_loadable(read_header(MemorySource(candidate)), "candidate")
-        except InvalidGGUFError:
-            continue
-        count -= 1
-        yield candidate
+def split(folder: Path, *, second: Changes | None = None, place: tuple[int, int] = (1, 2)) -> Path:
+    """Write a model whose second layer is in a second file, which `second` changes."""
+    names = [f"blk.{layer}." for layer in range(LAYERS)]
+    whole = read_header(build(folder / "whole.gguf", {}))
+    of_second = [tensor.name for tensor in whole.tensors if tensor.name.startswith(names[1])]
+    first_path, second_path = (folder / f"m-0000{number}-of-00002.gguf" for number in (1, 2))
+    first = {"tensors": dict.fromkeys(of_second), "overrides": split_metadata(0, 2, len(whole.tensors))}
+    build(first_path, first)
+    rest = {tensor.name: None for tensor in whole.tensors if tensor.name not in of_second}
+    changes = second or {}
+    build(
+        second_path,
+        {
+            "tensors": {**rest, **changes.get("tensors", {})},
+            "overrides": {**split_metadata(*place, len(whole.tensors)), **changes.get("overrides", {})},
+        },
+    )
+    return first_path
 
 
-@pytest.mark.parametrize("vocabulary", ["spm", "bpe"])
-def test_accepted_damage_does_not_kill_llama_cpp(vocabulary: str, tmp_path: Path) -> None:
-    base = build_tiny_gguf(tmp_path / "base.gguf", width=32, layers=1, vocabulary=vocabulary).read_bytes()
-    paths = []
-    for index, data in enumerate(accepted(base, 75, seed=3)):
-        paths.append(tmp_path / f"{index}.gguf")
-        paths[-1].write_bytes(data)
-    found, survived = killers(paths)
-    assert found == {}
-    assert survived >= 10
+def test_a_split_model_is_accepted_and_loads(tmp_path: Path) -> None:
+    path = split(tmp_path)
+    assert read_loadable(path).architecture == "llama"
+    assert load_all([path]) == Outcome({}, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"second": stored_as("blk.1.attn_norm.weight", "F16", WIDTH)}, "00002.gguf: vector .* as F16"),
+        (
+            {"second": stored_as("blk.1.attn_q.weight", "F64", WIDTH, WIDTH)},
+            "00002.gguf: .* not a weight type",
+        ),
+        ({"second": stored_as("blk.1.attn_k.weight", "F32", WIDTH, HEAD)}, "shape"),
+        ({"second": {"tensors": {"blk.1.attn_k.weight": None}}}, "00001-of-00002.gguf: layer 2 lacks"),
+        ({"place": (0, 2)}, "00002.gguf: it does not say that it is file 2 of 2"),
+        ({"place": (1, 3)}, "00002.gguf: it does not say that it is file 2 of 2"),
+    ],
+)
+def test_damage_in_a_later_file_is_refused(changes: Changes, reason: str, tmp_path: Path) -> None:
+    path = split(tmp_path, **changes)
+    require_loadable(read_header(path), "the first alone")
+    with pytest.raises(InvalidGGUFError, match=reason):
+        read_loadable(path)
+
+
+def test_a_missing_later_file_is_not_found(tmp_path: Path) -> None:
+    path = split(tmp_path)
+    (tmp_path / "m-00002-of-00002.gguf").unlink()
+    with pytest.raises(NotFoundError, match="00002-of-00002"):
+        read_loadable(path)
+
+
+def test_a_split_model_needs_its_name(tmp_path: Path) -> None:
+    path = split(tmp_path).rename(tmp_path / "m.gguf")
+    with pytest.raises(InvalidGGUFError, match="its name does not say so"):
+        read_loadable(path)
+
+
+def test_a_giant_split_count_is_refused(tmp_path: Path) -> None:
+    count = TypedValue(ValueType.UINT16, 65_535)
+    path = build(tmp_path / "m-00001-of-65535.gguf", metadata(split__count=count))
+    with pytest.raises(NotFoundError, match="00002-of-65535"):
+        read_loadable(path)
