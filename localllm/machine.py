@@ -10,6 +10,12 @@ from pathlib import Path
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
 _CGROUP_V1_PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+_MEMORY = Path("/proc/meminfo")
+# limit, what is used of it, and how much of that can be dropped; version 2, then version 1
+_CGROUP_MEMORY = (
+    (Path("/sys/fs/cgroup"), ("memory.max", "memory.current")),
+    (Path("/sys/fs/cgroup/memory"), ("memory.limit_in_bytes", "memory.usage_in_bytes")),
+)
 
 
 def usable_cores() -> int:
@@ -20,10 +26,14 @@ def usable_cores() -> int:
 
 
 def available_memory_bytes() -> int:
-    """Return the memory a new process could use without swapping, in bytes."""
-    import psutil
+    """Return the memory a new process could use without swapping, in bytes, also as a container limits it."""
+    available = _kernel_available()
+    if available is None:
+        import psutil  # takes longer to load than all of this
 
-    return int(psutil.virtual_memory().available)
+        available = int(psutil.virtual_memory().available)
+    left = _cgroup_memory_left()
+    return available if left is None else min(available, left)
 
 
 def peak_memory_bytes() -> int:
@@ -48,3 +58,27 @@ def _cgroup_quota() -> float | None:
         return int(quota) / int(period) if int(quota) > 0 else None
     except (OSError, ValueError):  # no cgroup, or "max": no limit
         return None
+
+
+def _kernel_available() -> int | None:
+    """Return what Linux says is available, in bytes; None elsewhere."""
+    try:
+        for line in _MEMORY.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "MemAvailable":
+                return int(value.removesuffix("kB")) * 1024
+    except (OSError, ValueError):
+        return None
+    return None
+
+
+def _cgroup_memory_left() -> int | None:
+    """Return what a container leaves of its memory in bytes, its file cache counted; None without a limit."""
+    for place, names in _CGROUP_MEMORY:
+        try:
+            limit, used = (int((place / name).read_text()) for name in names)
+            cached = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
+            return max(0, limit - used + int(cached.get("inactive_file", 0)))
+        except (OSError, ValueError):  # no cgroup, or "max": no limit
+            continue
+    return None

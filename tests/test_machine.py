@@ -32,5 +32,28 @@ def test_without_a_container_all_cores_count(tmp_path: Path, monkeypatch: pytest
 
 
 def test_memory_is_in_bytes() -> None:
-    assert machine.peak_memory_bytes() >= psutil.Process().memory_info().rss
+    resident = psutil.Process().memory_info().rss
+    assert machine.peak_memory_bytes() >= resident - 1024**2  # the kernel counts pages in batches
     assert 64 * 1024**2 < machine.available_memory_bytes() <= psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize("names", [("memory.max", "memory.current"), ("limit", "usage")])
+def test_a_container_limits_the_memory(
+    names: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit, used = (tmp_path / name for name in names)
+    limit.write_text("100000000\n")
+    used.write_text("60000000\n")
+    (tmp_path / "memory.stat").write_text("anon 35000000\ninactive_file 20000000\n")
+    monkeypatch.setattr(machine, "_CGROUP_MEMORY", ((tmp_path / "none", names), (tmp_path, names)))
+    assert machine.available_memory_bytes() == 60_000_000
+    limit.write_text("max\n")
+    assert machine.available_memory_bytes() > 100_000_000
+    limit.write_text("10000000\n")  # lowered below what is used
+    assert machine.available_memory_bytes() == 0
+
+
+def test_memory_without_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = machine.available_memory_bytes()
+    monkeypatch.setattr(machine, "_MEMORY", tmp_path / "none")
+    assert machine.available_memory_bytes() == pytest.approx(expected, rel=0.3)

@@ -126,11 +126,17 @@ def _prepare_environment() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def _library_directory() -> Path:
+def library_directory() -> Path:
+    """Return where the installed binding keeps the libraries of llama.cpp. Raise ModuleNotFoundError."""
     override = os.environ.get("LLAMA_CPP_LIB_PATH")
     if override:
         return Path(override)
     return Path(str(_package().origin)).resolve().parent / "lib"
+
+
+def binding_module(name: str) -> Any:
+    """Import one of the binding's own Python modules, without the package around it."""
+    return _binding(name)
 
 
 def _package() -> ModuleSpec:
@@ -153,7 +159,7 @@ def _binding(name: str) -> Any:
 
 
 def _load(name: str) -> ctypes.CDLL:
-    library: ctypes.CDLL = _binding("_ctypes_extensions").load_shared_library(name, _library_directory())
+    library: ctypes.CDLL = _binding("_ctypes_extensions").load_shared_library(name, library_directory())
     return library
 
 

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 
 from localllm.gguf_file import GGUFHeader
 from localllm.machine import available_memory_bytes
-from localllm.memory import running_bytes
+from localllm.memory import GPU_MARGIN_BYTES, MEMORY_SHARE, running_bytes
 from localllm.native.library import Device
 from localllm.quantization.plan import LevelPlan
-
-# beside the estimate: the estimate's own error, and what else wants memory
-_GPU_MARGIN_BYTES = 512 * 1024 * 1024
-_MEMORY_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -48,8 +44,8 @@ def resources(devices: Sequence[Device]) -> Resources:
 def fit(plan: LevelPlan, header: GGUFHeader, found: Resources, context: int) -> Fit:
     """Estimate whether a level can be run with a context of so many tokens; `header` is the source's."""
     needed = running_bytes(header, plan.tensor_bytes, context)
-    on_gpu = None if found.gpu_bytes is None else needed + _GPU_MARGIN_BYTES <= found.gpu_bytes
-    return Fit(needed, needed <= found.memory_bytes * _MEMORY_SHARE, on_gpu)
+    on_gpu = None if found.gpu_bytes is None else needed + GPU_MARGIN_BYTES <= found.gpu_bytes
+    return Fit(needed, needed <= found.memory_bytes * MEMORY_SHARE, on_gpu)
 
 
 def advise(plans: Sequence[LevelPlan], fits: Sequence[Fit]) -> int | None:
