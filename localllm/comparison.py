@@ -16,9 +16,8 @@ from localllm.benchmark import measure_speeds
 from localllm.errors import LocalLLMError, NotFoundError, StorageError, UsageError
 from localllm.evaluation import evaluate_perplexity, split_into_chunks
 from localllm.events import Advanced, Emit, Finished, Notice, Started, ignore
-from localllm.gguf_file import read_header
 from localllm.gguf_file.format import FILE_TYPES, Key
-from localllm.gguf_file.preflight import require_loadable
+from localllm.gguf_file.preflight import read_loadable
 from localllm.machine import peak_memory_bytes, usable_cores
 from localllm.native.library import llama
 from localllm.native.model import Model
@@ -136,8 +135,7 @@ def read_text(path: Path) -> str:
 
 
 def _describe(path: Path) -> Measurement:
-    header = read_header(path)
-    require_loadable(header, str(path))
+    header = read_loadable(path)
     return Measurement(
         level=FILE_TYPES.get(header.integer(Key.FILE_TYPE) or 0, "?"),
         path=str(path),

@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Started:
-    """A step with a known or unknown amount of work begins. `unit` is "bytes", "tensors", "chunks", "files" or "steps"."""
+    """A step of known or unknown length begins; `unit` is "bytes", "tensors", "chunks", "files", "steps"."""
 
     step: str
     total: int | None = None

@@ -38,8 +38,8 @@ class RefKind(StrEnum):
 class ModelRef:
     """A parsed model reference.
 
-    `target` is the path, the library name, `org/repo` or the web address; `level` the quantization asked for in
-    upper case; `revision` and `file` only exist for hub references.
+    `target` is the path, the library name, `org/repo` or the web address; `level` the quantization asked for
+    in upper case; `revision` and `file` only exist for hub references.
     """
 
     kind: RefKind
@@ -99,7 +99,7 @@ def _looks_like_path(text: str) -> bool:
 
 
 def _without_hub_prefix(text: str) -> str:
-    """Return what follows the hub's name or address, a page's address rewritten as `org/repo/file@revision`."""
+    """Return what follows the hub's name or address, a page's rewritten as `org/repo/file@revision`."""
     own = os.environ.get("HF_ENDPOINT", "").rstrip("/")
     for prefix in (*_HUB_PREFIXES, *((f"{own}/",) if own else ())):
         if text.lower().startswith(prefix):

@@ -87,7 +87,7 @@ def stored_models() -> list[StoredModel]:
         for directory in (sorted(root.iterdir()) if root.is_dir() else ())
         if directory.is_dir()
         for path in directory.glob("*.gguf")
-        if not path.name.startswith(".") and _is_model(path)
+        if not path.name.startswith(".") and path.is_file() and _is_model(path)
     ]
     return sorted(found, key=lambda model: (model.name, model.size_bytes, model.path.name))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated
 
@@ -21,8 +24,13 @@ from localllm.cli.commands.list import list_models
 from localllm.cli.commands.merge import merge
 from localllm.cli.commands.pull import pull
 from localllm.cli.commands.quantize import quantize
+from localllm.cli.commands.rm import rm
+from localllm.cli.commands.sessions import sessions_app
+from localllm.cli.commands.show import show
+from localllm.cli.commands.verify import verify
 from localllm.cli.commands.version import print_version
 from localllm.cli.output import Output, report_error
+from localllm.cli.streams import complete_streams, output_failure
 from localllm.errors import LocalLLMError, StorageError, UsageError
 
 INTERRUPTED = 130
@@ -35,9 +43,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (pull, convert, merge, quantize, imatrix, inspect, chat, compare, demo):
+for command in (pull, convert, merge, quantize, imatrix, inspect, chat, compare, show, rm, verify, demo):
     app.command()(command)
 app.command(name="list")(list_models)
+app.add_typer(sessions_app, name="sessions")
 
 
 @app.callback(invoke_without_command=True)
@@ -54,19 +63,39 @@ def root(
 
 
 def main() -> None:
-    """Run the command line and exit with its status."""
+    """Run the command line and exit with its status; what is in memory is not taken apart for that."""
+    complete_streams()
     stop = _StopOnce()
-    signal.signal(signal.SIGTERM, stop)  # as Ctrl-C, so that part files are removed
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, stop)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    sys.exit(run(sys.argv[1:]))
+    try:
+        signal.signal(signal.SIGTERM, stop)  # as Ctrl-C, so that part files are removed
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, stop)
+        status = run(sys.argv[1:])
+        atexit._run_exitfuncs()
+    except KeyboardInterrupt:  # before there was anything to clean up, or behind that
+        status = INTERRUPTED
+    with suppress(OSError):
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit status; every understandable failure is shown here."""
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
+    except OSError:
+        failure = output_failure()
+        if failure is None:
+            raise
+    if failure.errno != errno.EPIPE:  # whoever reads may stop, as `head` does
+        Output.current = None  # JSON would go the same way
+        report_error(StorageError(f"cannot write to standard output: {failure.strerror}"))
+    return StorageError.exit_code
+
+
+def _run(arguments: list[str]) -> int:
     try:
         status = app(args=arguments, prog_name="localllm", standalone_mode=False)
     except LocalLLMError as error:

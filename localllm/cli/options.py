@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from localllm.cli.completion import complete_model
 from localllm.merge_target import MergeTarget
 from localllm.units import parse_bytes
 
@@ -19,8 +20,9 @@ ModelArg = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A .gguf file, a checkpoint directory or a name in the library, optionally with :LEVEL.",
+        help="A .gguf file, a checkpoint, a name in the library or org/repo, optionally with :LEVEL.",
         show_default=False,
+        autocompletion=complete_model,
     ),
 ]
 AdapterOpt = Annotated[
@@ -30,6 +32,7 @@ AdapterOpt = Annotated[
         metavar="ADAPTER",
         help="A LoRA adapter's directory, to merge in first; repeatable.",
         show_default=False,
+        autocompletion=complete_model,
     ),
 ]
 BaseOpt = Annotated[
@@ -39,6 +42,7 @@ BaseOpt = Annotated[
         metavar="DIRECTORY",
         help="The base model of an adapter, or where to take missing tokenizer files from.",
         show_default="the one the adapter or model card names",
+        autocompletion=complete_model,
     ),
 ]
 MergeIntoOpt = Annotated[

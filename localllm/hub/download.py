@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock
 
-from localllm.errors import ChecksumError, HubError
+from localllm.errors import ChecksumError, HubError, StorageError
 from localllm.events import Advanced, Emit, Finished, Notice, Started, ignore
 from localllm.hub.cache import ELSEWHERE, RepoFile
 from localllm.hub.digest import Digest
@@ -35,6 +35,7 @@ _HASHED_AT_ONCE = 16 * BLOCK_BYTES
 _BEGUN_FILES = 16  # their parts are open
 _RESTARTS = 2
 _LOOK_SECONDS = 0.1
+_WORTH_TELLING_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,6 @@ class _Transfer:
     lock: BaseFileLock
     digest: Digest
     hashed_bytes: int = 0
-    received_bytes: int = 0
     restarts: int = 0
     by_ranges: bool = True
     mixed: bool = False  # pieces may be of two versions
@@ -223,6 +223,8 @@ class _Crew:
                 if at < piece.end:
                     raise PassingError(HubError(f"{piece.transfer.step} breaks off at byte {at}"))
             except PassingError as failure:
+                if (failure.seconds or 0) >= _WORTH_TELLING_SECONDS:
+                    self._news.put((piece, failure))
                 patience.wait(failure)
                 if not piece.transfer.by_ranges:
                     at = piece.start
@@ -238,7 +240,6 @@ class _Crew:
             part.write(piece.attempt, at, chunk)
             whole_from = at - at % BLOCK_BYTES
             part.mark(piece.attempt, whole_from, end if end == piece.end else end - end % BLOCK_BYTES)
-        piece.transfer.received_bytes += len(chunk)
         return end
 
     @staticmethod
@@ -263,7 +264,9 @@ class _Crew:
         transfer = piece.transfer
         if piece.attempt != transfer.part.attempt or problem is None or isinstance(problem, StaleError):
             return
-        if isinstance(problem, RangesIgnoredError):
+        if isinstance(problem, PassingError):
+            self._say_once(f"{problem.error.message}; waiting for {problem.seconds:.0f} seconds")
+        elif isinstance(problem, RangesIgnoredError):
             transfer.by_ranges = False
             reason = "the server does not give parts of it" if transfer.part.done_bytes else ""
             self._restart(transfer, reason, HubError(f"{transfer.step}: the server sends something else"))
@@ -292,6 +295,8 @@ class _Crew:
         there = part.prefix_bytes(transfer.hashed_bytes)
         if transfer.hashed_bytes < there:
             data = part.read(transfer.hashed_bytes, min(_HASHED_AT_ONCE, there - transfer.hashed_bytes))
+            if not data:
+                raise StorageError(f"{part.data_path} was changed by somebody else", hint="run it again")
             transfer.digest.update(data)
             transfer.hashed_bytes += len(data)
         self.emit(Advanced(transfer.step, part.done_bytes))
@@ -312,7 +317,7 @@ class _Crew:
         self._running.remove(transfer)
         release(transfer.lock)
         self.emit(Finished(transfer.step))
-        self.fetched.append(Fetched(job.file, transfer.received_bytes, part.resumed_bytes))
+        self.fetched.append(Fetched(job.file, part.written_bytes, part.resumed_bytes))
 
     @staticmethod
     def _inspect(transfer: _Transfer, inspect: Callable[[Path], None]) -> None:

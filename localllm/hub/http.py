@@ -6,10 +6,11 @@ huggingface_hub's session, so that proxies and certificates set up for it work h
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -18,7 +19,6 @@ from huggingface_hub import constants, get_session, get_token
 from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils._http import parse_ratelimit_headers
 
-from localllm import __version__
 from localllm.errors import HubError, OfflineError
 from localllm.hub.failures import refusal
 
@@ -116,7 +116,7 @@ def _answer(url: str, span: tuple[int, int] | None) -> httpx2.Response:
 
 
 def _request(url: str, span: tuple[int, int] | None) -> httpx2.Request:
-    headers = {"User-Agent": f"localllm/{__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": _user_agent(), "Accept-Encoding": "identity"}
     token = get_token() if _is_hub(url) and not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else None
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
@@ -124,6 +124,15 @@ def _request(url: str, span: tuple[int, int] | None) -> httpx2.Request:
         headers["Range"] = f"bytes={span[0]}-{span[1] - 1}"
     seconds = httpx2.Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT, connect=_CONNECT_SECONDS, pool=None)
     return get_session().build_request("GET", url, headers=headers, timeout=seconds)
+
+
+@functools.cache
+def _user_agent() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    with suppress(PackageNotFoundError):
+        return f"localllm/{version('localllm')}"
+    return "localllm"
 
 
 def _failure(response: httpx2.Response, url: str) -> Exception:

@@ -54,6 +54,7 @@ class Partial:
         self._header = PartialHeader(path, size_bytes, validator)
         self._lock = threading.Lock()
         self.attempt = 0
+        self.written_bytes = 0  # by this object, in all its attempts
         blob.parent.mkdir(parents=True, exist_ok=True)
         found = _read_state(self.state_path)
         self._data = os.open(self.data_path, _FLAGS | _NO_LINKS, 0o644)
@@ -86,6 +87,7 @@ class Partial:
         with self._lock:
             self._require(attempt)
             _write_at(self._data, data, offset)
+            self.written_bytes += len(data)
 
     def mark(self, attempt: int, start: int, end: int) -> None:
         """Note that all bytes from `start`, the beginning of a block, to before `end` are written."""

@@ -16,8 +16,7 @@ from typing import Any
 
 from localllm.errors import ImportanceMatrixError, UsageError
 from localllm.events import Advanced, Emit, Finished, Notice, Started, ignore
-from localllm.gguf_file import read_header
-from localllm.gguf_file.preflight import require_loadable
+from localllm.gguf_file.preflight import read_loadable
 from localllm.imatrix.chunks import Tokens, cut, passes, plan
 from localllm.imatrix.reading import read_imatrix
 from localllm.imatrix.writing import write_imatrix
@@ -72,8 +71,7 @@ def collect_imatrix(
     """
     started = time.monotonic()
     _check_options(texts, context_size, max_chunks)
-    header = read_header(model)
-    require_loadable(header, str(model))
+    header = read_loadable(model)
     require_distinct(model, output)
     trained = header.architecture_integer("context_length") or context_size
     if trained < context_size:

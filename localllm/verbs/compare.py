@@ -11,6 +11,7 @@ from localllm.comparison import ComparisonResult
 from localllm.errors import NotFoundError
 from localllm.events import Emit, Notice, ignore
 from localllm.gguf_file.split_names import starts_model
+from localllm.library.usage import note_use
 from localllm.store import (
     DEMO,
     existing_file,
@@ -35,6 +36,8 @@ def compare(
     """Measure files side by side; a library name without level stands for all its files."""
     have(*models, emit=emit)
     paths = list(dict.fromkeys(path for model in models for path in _files(model)))
+    for path in paths:
+        note_use(path)
     return comparison.compare(
         paths,
         text=comparison.read_text(text or _evaluation_text(paths[0], emit)),

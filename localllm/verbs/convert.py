@@ -15,11 +15,13 @@ from localllm.conversion.out_type import OutType
 from localllm.conversion.overrides import read_overrides
 from localllm.errors import UsageError
 from localllm.events import Emit, ignore
+from localllm.library.usage import note_use
 from localllm.merge_target import MergeTarget
 from localllm.store import (
     model_name,
 )
 from localllm.verbs.pull import have
+from localllm.verbs.records import record_made
 from localllm.verbs.references import Model, adapter_at, base_of_adapter, files_from, recipe_of, target_of
 
 
@@ -55,7 +57,8 @@ def convert(
             raise UsageError("an adapter is not split", hint="leave out `--split-max-size`")
         return _convert_adapter(alone, base, output, chosen, name, emit)
     recipe, recipe_name = recipe_of(source, adapters, base, scale, merge_into)
-    return conversion.convert(
+    note_use(recipe.base)
+    result = conversion.convert(
         recipe,
         output=partial(target_of, recipe_name, output),
         out_type=chosen,
@@ -66,6 +69,9 @@ def convert(
         split_max_bytes=split_max_bytes,
         emit=emit,
     )
+    options = {"outtype": result.level, "pre": pre, "scale": scale if scale != 1.0 else None}
+    record_made("convert", result.path, recipe.base, adapters=recipe.adapters, options=options, emit=emit)
+    return result
 
 
 def check(
@@ -108,7 +114,9 @@ def _convert_adapter(
     directory = _base_directory(adapter, base)
     label = "F32" if out_type is OutType.AUTO else out_type.value.upper()
     target = target_of(model_name(adapter.resolve()), output, label)
-    return convert_adapter(adapter, directory, output=target, out_type=out_type, name=name, emit=emit)
+    result = convert_adapter(adapter, directory, output=target, out_type=out_type, name=name, emit=emit)
+    record_made("convert", result.path, adapter, options={"base": str(directory)}, emit=emit)
+    return result
 
 
 def _base_directory(adapter: Path, base: Model | None) -> Path:

@@ -13,6 +13,7 @@ from localllm.store import (
     models_directory,
 )
 from localllm.verbs.pull import have
+from localllm.verbs.records import record_made
 from localllm.verbs.references import Model, recipe_of
 
 
@@ -32,4 +33,7 @@ def merge(
     have(base, *adapters, weights=True, emit=emit)
     recipe, name = recipe_of(base, adapters, None, scale, merge_into)
     target = Path(output).expanduser() if output else models_directory() / name
-    return merging.merge(recipe, output=target, emit=emit)
+    result = merging.merge(recipe, output=target, emit=emit)
+    chosen = {"scale": scale if scale != 1.0 else None, "merge_into": merge_into}
+    record_made("merge", result.path, recipe.base, adapters=recipe.adapters, options=chosen, emit=emit)
+    return result

@@ -156,11 +156,12 @@ def _asked(ref: ModelRef, wish: Wish, emit: Emit) -> tuple[RepoListing, Choice]:
     if listing.ignored:
         emit(Notice(f"{ref.target}: {listing.ignored} file names make no sense or lead out of it; ignored"))
     choice = choose(ref.target, listing.files, wish)
-    _say_what_was_chosen(ref, choice, emit)
+    say_what_was_chosen(ref, choice, emit)
     return listing, choice
 
 
-def _say_what_was_chosen(ref: ModelRef, choice: Choice, emit: Emit) -> None:
+def say_what_was_chosen(ref: ModelRef, choice: Choice, emit: Emit) -> None:
+    """Tell which of several levels was taken and why, or that there is none."""
     if choice.kind is not RepoKind.GGUF:
         if ref.level is not None:
             emit(

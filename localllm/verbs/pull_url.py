@@ -11,6 +11,7 @@ from localllm.gguf_file.split_names import split_name
 from localllm.hub.selection import RepoKind
 from localllm.hub.snapshot import SnapshotFile
 from localllm.hub.web_file import fetch_web_file, web_file_name
+from localllm.library.provenance import Made, record
 from localllm.store import level_in_name, model_name, models_directory
 from localllm.verbs.pull import PlannedDownload, PullPlan, PullResult
 
@@ -26,6 +27,8 @@ def pull_url(url: str, *, refresh: bool, emit: Emit = ignore) -> PullResult:
             came, resumed = _fetch(address, target, emit)
         files.append(SnapshotFile(target.name, target, target.stat().st_size, None, came, resumed))
     first = files[0].place
+    if any(file.downloaded_bytes for file in files):
+        record([file.place for file in files], Made("pull", url.partition("?")[0]), emit=emit)
     return PullResult(
         reference=_reference(first),
         kind=RepoKind.GGUF,

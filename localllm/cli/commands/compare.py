@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from localllm.cli.completion import complete_model
 from localllm.cli.options import JsonOpt, QuietOpt, ThreadsOpt
 from localllm.cli.output import Output
 
@@ -18,6 +19,7 @@ def compare(
             metavar="MODEL",
             help="GGUF files, or names in the library (then all its levels).",
             show_default=False,
+            autocompletion=complete_model,
         ),
     ],
     text: Annotated[

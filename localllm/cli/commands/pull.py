@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from localllm.cli.completion import complete_model
 from localllm.cli.options import JsonOpt, QuietOpt
 from localllm.cli.output import Output
 
@@ -20,6 +21,7 @@ def pull(
             metavar="REF...",
             help="org/repo:LEVEL, org/repo, org/repo/FILE.gguf, each also with @REVISION, or an address.",
             show_default=False,
+            autocompletion=complete_model,
         ),
     ],
     dry_run: Annotated[
