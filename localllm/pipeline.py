@@ -14,13 +14,16 @@ from typing import Any
 
 from localllm.assembly import Recipe
 from localllm.conversion.out_type import OutType
+from localllm.errors import UsageError
 from localllm.events import Emit, Notice, ignore
+from localllm.gguf_file.format import Key
 from localllm.imatrix.collect import ImatrixResult, collect_imatrix
 from localllm.publication import translated_errors
 from localllm.quantization.gguf_source import gguf_source
 from localllm.quantization.levels import Level, parse_levels
 from localllm.quantization.quantize import QuantizationResult, plan_quantization, quantize
 from localllm.quantization.source import QuantizationSource
+from localllm.quantization.up_to_date import input_files, is_younger
 from localllm.store import PREFERRED_LEVEL, Resolved, output_path
 
 _DEMO_LEVEL = "Q8_0"  # a model this small deserves all its bits
@@ -38,13 +41,28 @@ def open_source(
     """Return what `recipe` makes, to be quantized; its base may also be a GGUF file.
 
     `name` replaces the one a checkpoint has, `base` is where tokenizer files that it lacks are taken from,
-    `pre` overrides the recognised pre-tokenizer.
+    `pre` overrides the recognised pre-tokenizer. Raise UsageError for the latter two beside a GGUF file, and
+    what `gguf_source` or `checkpoint_source` raise.
     """
     if recipe.base.is_file():
+        _refuse_for_file(recipe.base, base, pre)
         return gguf_source(recipe.base)
     from localllm.quantization.checkpoint_source import checkpoint_source  # with the whole converter
 
     return checkpoint_source(recipe, name=name, base=base, pre=pre, emit=emit)
+
+
+def _refuse_for_file(path: Path, base: Path | None, pre: str | None) -> None:
+    """Raise UsageError for what only a checkpoint can be given: a GGUF file has its tokenizer."""
+    if pre is not None:
+        raise UsageError(
+            f"`--pre` is for checkpoints, and {path} is a GGUF file",
+            hint=f"to overrule what it says: `--override-kv {Key.TOKENIZER_PRE}=str:{pre}`",
+        )
+    if base is not None:
+        raise UsageError(
+            f"`--base` is for checkpoints and adapters, and {path} is a GGUF file", hint="leave it out"
+        )
 
 
 def quantize_model(
@@ -91,18 +109,10 @@ def runnable_file(resolved: Resolved, *, emit: Emit = ignore) -> Path:
     wanted = resolved.level or (_DEMO_LEVEL if resolved.name == "demo" else PREFERRED_LEVEL)
     level = parse_levels([wanted])[0]
     target = output_path(resolved.name, level.name)
-    if not _is_newer(target, resolved.path):
+    if not (target.is_file() and is_younger(target, input_files([resolved.path]))):
         emit(Notice(f"making {target.name} from the checkpoint {resolved.path}"))
         quantize_model(resolved.path, [(level, target)], emit=emit)
     return target
-
-
-def _is_newer(target: Path, checkpoint: Path) -> bool:
-    """Tell whether `target` exists and was made after the checkpoint's files last changed."""
-    if not target.is_file():
-        return False
-    sources = [path for path in checkpoint.iterdir() if path.suffix in (".json", ".safetensors", ".jinja")]
-    return target.stat().st_mtime >= max(path.stat().st_mtime for path in sources)
 
 
 @contextmanager

@@ -6,11 +6,6 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 _FOLDED_WIDTH = 20  # a path is folded to no less
 
 
@@ -27,6 +22,11 @@ def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numeric:
 
     What does not fit even so is printed plain, for the terminal to break: nothing is ever cut off.
     """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     console = Console(highlight=False)
     is_narrow = _width(headings, rows) > console.width
     shown = [heading.replace(" ", "\n") if is_narrow else heading for heading in headings]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from localllm.conversion.tokenizer_files import nested_steps
-from localllm.conversion.tokens import TokenType, Vocabulary
+from localllm.conversion.tokens import Vocabulary
 from localllm.errors import TokenizerError
 
 _SPACE = "\u0120"  # a space in GPT-2's alphabet
@@ -18,19 +18,18 @@ _SPACE = "\u0120"  # a space in GPT-2's alphabet
 
 def byte_level_vocabulary(content: Mapping[str, Any], source: str, pre: str, rows: int) -> Vocabulary:
     """Build the vocabulary of a byte-level tokenizer without its added tokens."""
-    vocabulary = Vocabulary.unused(source, "gpt2", pre, rows)
+    vocabulary = Vocabulary.normal(source, "gpt2", pre, rows, own_tokens(content, rows))
     vocabulary.merges = _merges(content["model"]["merges"])
-    for text, index in own_tokens(content, rows):
-        vocabulary.set(index, text, TokenType.NORMAL)
     return vocabulary
 
 
-def own_tokens(content: Mapping[str, Any], rows: int) -> Iterator[tuple[str, int]]:
-    """Yield the tokens of the model, without added ones that have no row in an embedding of `rows` rows."""
+def own_tokens(content: Mapping[str, Any], rows: int) -> Mapping[str, int]:
+    """Return the tokens of the model, without added ones that have no row in an embedding of `rows` rows."""
+    tokens: Mapping[str, int] = content["model"]["vocab"]
+    if max(tokens.values(), default=0) < rows:
+        return tokens
     added = {entry["content"] for entry in content.get("added_tokens") or ()}
-    for text, index in content["model"]["vocab"].items():
-        if index < rows or text not in added:
-            yield text, index
+    return {text: index for text, index in tokens.items() if index < rows or text not in added}
 
 
 def require_expressible(content: Mapping[str, Any], source: str) -> None:
@@ -52,13 +51,7 @@ def _inexpressible(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _merges(merges: list[str | list[str]]) -> list[str]:
-    """Join merge pairs with one space; a space inside a part is written as the byte-level alphabet does.
-
-    There are hundreds of thousands, so nothing is called for each but `join`.
-    """
-    joined = [merge if type(merge) is str else " ".join(merge) for merge in merges]
-    if sum(text.count(" ") for text in joined) == len(joined):
-        return joined
+    """Write a space inside a token as the byte-level alphabet does, so that one stands between two tokens."""
     return [
         merge if isinstance(merge, str) else " ".join(part.replace(" ", _SPACE) for part in merge)
         for merge in merges

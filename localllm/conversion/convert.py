@@ -14,9 +14,9 @@ from localllm.conversion.out_type import OutType
 from localllm.conversion.prepare import Preparation, Wishes, prepare
 from localllm.conversion.shards import shards_of, verify_files
 from localllm.conversion.verify import verify_header, verify_tokenization
-from localllm.conversion.vocabulary_file import vocabulary_file
+from localllm.conversion.vocabulary_file import vocabulary_file, weightless_file
 from localllm.conversion.writing import data_bytes, write_model
-from localllm.errors import TokenizerError, UsageError
+from localllm.errors import CheckpointError, ModelLoadError, TokenizerError, UsageError
 from localllm.events import Emit, Notice, ignore
 from localllm.gguf_file.split_names import refuse_other_split, split_paths
 from localllm.publication import publishing_files, require_space, translated_errors
@@ -89,14 +89,36 @@ def convert(
 
 
 def prove_tokenization(checkpoint: Checkpoint, work: Preparation, *, forced: bool, emit: Emit) -> None:
-    """Refuse a vocabulary that llama.cpp uses differently, unless the user insisted on a pre-tokenizer."""
+    """Refuse a vocabulary that llama.cpp uses differently, unless the user insisted on a pre-tokenizer.
+
+    And a model that it would not load at all.
+    """
     try:
-        with vocabulary_file(work.metadata) as path:
-            verify_header(path, checkpoint.directory.name)  # what would make llama.cpp abort
-            remarks = verify_tokenization(path, checkpoint, work.texts.vocabulary.source)
+        remarks = _remarks(checkpoint, work)
     except TokenizerError as error:
         if not forced:
             raise
         remarks = [error.message]
     for remark in remarks:
         emit(Notice(remark, topic="tokenization"))
+
+
+def _remarks(checkpoint: Checkpoint, work: Preparation) -> list[str]:
+    """Let llama.cpp load what would be written, without its weights where that is possible, and tokenize."""
+    with weightless_file(work.metadata, (tensor.entry for tensor in work.model.plan.tensors)) as path:
+        if path is not None:
+            return _remarks_about(path, checkpoint, work, whole=True)
+    with vocabulary_file(work.metadata) as path:
+        return _remarks_about(path, checkpoint, work, whole=False)
+
+
+def _remarks_about(path: Path, checkpoint: Checkpoint, work: Preparation, *, whole: bool) -> list[str]:
+    verify_header(path, checkpoint.directory.name)  # what would make llama.cpp abort
+    try:
+        return verify_tokenization(path, checkpoint, work.texts.vocabulary.source, whole=whole)
+    except ModelLoadError as error:
+        raise CheckpointError(
+            f"llama.cpp would not load what {checkpoint.directory} becomes: "
+            f"{error.message.partition(f'{path}: ')[2]}",
+            hint="is every file of the directory the one that belongs to this model?",
+        ) from None

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from localllm import chat_template
 from localllm.checkpoint import Checkpoint
 from localllm.conversion.config import ModelConfig, normalise
 from localllm.conversion.families import family_of
@@ -66,10 +67,24 @@ class Preparation:
 
 def prepare(checkpoint: Checkpoint, wishes: Wishes, emit: Emit) -> Preparation:
     """Decide everything. Raise CheckpointError, UnsupportedModelError or TokenizerError."""
+    start_ahead(checkpoint)
     look_around(checkpoint, emit)
     model = prepare_model(checkpoint, wishes, emit)
+    return with_texts(checkpoint, model, model_metadata(checkpoint, model, wishes), wishes, emit)
+
+
+def start_ahead(checkpoint: Checkpoint) -> None:
+    """Start the process that will render the chat template, which takes as long as all before it."""
+    if chat_template_metadata(checkpoint):
+        chat_template.prepare()
+
+
+def with_texts(
+    checkpoint: Checkpoint, model: Model, metadata: Metadata, wishes: Wishes, emit: Emit
+) -> Preparation:
+    """Complete the `model_metadata` of a prepared model by its vocabulary."""
     texts = prepare_texts(checkpoint, model.family, model.plan.vocabulary_rows, wishes, emit)
-    return Preparation(model, texts, all_metadata(checkpoint, model, texts, wishes))
+    return Preparation(model, texts, {**metadata, **texts.metadata})
 
 
 def look_around(checkpoint: Checkpoint, emit: Emit) -> None:
@@ -139,12 +154,16 @@ def prepare_texts(
 
 def all_metadata(checkpoint: Checkpoint, model: Model, texts: Texts, wishes: Wishes) -> Metadata:
     """Return every key of the file, in its order."""
+    return {**model_metadata(checkpoint, model, wishes), **texts.metadata}
+
+
+def model_metadata(checkpoint: Checkpoint, model: Model, wishes: Wishes) -> Metadata:
+    """Return the keys in front of those of the tokenizer."""
     arch = model.family.arch
     return {
         **general_metadata(checkpoint, arch, model.plan, wishes.name, wishes.overrides),
         **encode_keys(arch, model.family.keys, model.config),
         **{f"{arch}.{suffix}": value for suffix, value in model.family.scaling(model.config)},
-        **texts.metadata,
     }
 
 

@@ -7,7 +7,7 @@ is then part of the tokenizer's class; it is known here for the classes that lla
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import repeat
 from typing import Any
 
 from localllm.checkpoint import Checkpoint
@@ -42,12 +42,13 @@ def tokenizer_source(checkpoint: Checkpoint) -> str | None:
 def read_tokenizer(checkpoint: Checkpoint, source: str) -> Mapping[str, Any]:
     """Return the tokenizer of `source` as tokenizer.json would hold it.
 
-    Texts, ids, merges and added tokens have been checked; what is around them has not. Raise TokenizerError.
+    Texts, ids, merges and added tokens have been checked; what is around them has not. Merges are texts, both
+    tokens with a space between them; pairs where one of them has a space itself. Raise TokenizerError.
     """
     is_json = source == TOKENIZER_JSON
     content: Any = checkpoint.json(TOKENIZER_JSON) if is_json else _from_vocab_json(checkpoint)
-    _check(content, source)
-    return dict(content)
+    model = _checked_model(content, source)
+    return {**content, "model": {**model, "merges": _checked_merges(model, source)}}
 
 
 def nested_steps(entry: Any, sequence: str, depth: int = 0) -> Iterator[Mapping[str, Any]]:
@@ -62,7 +63,7 @@ def nested_steps(entry: Any, sequence: str, depth: int = 0) -> Iterator[Mapping[
         yield from nested_steps(step, sequence, depth + 1)
 
 
-def _check(content: Any, source: str) -> None:
+def _checked_model(content: Any, source: str) -> Mapping[str, Any]:
     model = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(model, Mapping) or (model.get("type") or "BPE") != "BPE" or "vocab" not in model:
         raise TokenizerError(
@@ -71,12 +72,18 @@ def _check(content: Any, source: str) -> None:
     problem = _vocabulary_problem(model["vocab"]) or _added_problem(content.get("added_tokens"))
     if problem:
         raise TokenizerError(f"{source} is damaged: {problem}", hint=COPY_AGAIN)
+    return model
+
+
+def _checked_merges(model: Mapping[str, Any], source: str) -> list[Any]:
     merges = model.get("merges")
     if not merges:
         raise TokenizerError(f"{source} has no merges, which llama.cpp needs", hint=COPY_AGAIN)
-    if not isinstance(merges, list) or not _are_merges(merges):
+    joined = _joined(merges) if isinstance(merges, list) else None
+    if joined is None:
         raise TokenizerError(f"{source} is damaged: a merge is not a pair of tokens", hint=COPY_AGAIN)
     _check_merging(model, source)
+    return joined
 
 
 def _check_merging(model: Mapping[str, Any], source: str) -> None:
@@ -120,16 +127,31 @@ def _added_problem(added: Any) -> str | None:
     return None
 
 
-def _are_merges(merges: list[Any]) -> bool:
-    """Tell whether all are pairs of texts, lists or with a space between; there are hundreds of thousands."""
-    lists = [merge for merge in merges if isinstance(merge, list)]
-    texts = [merge for merge in merges if isinstance(merge, str)]
-    if len(lists) + len(texts) < len(merges) or set(map(len, lists)) - {2}:
-        return False
-    parts = [*chain.from_iterable(lists), *texts]
-    if set(map(type, parts)) - {str} or not is_text("".join(parts)):
-        return False
-    return all(text.count(" ") == 1 for text in texts)
+def _joined(merges: list[Any]) -> list[Any] | None:
+    """Return merges as texts, or as they are where a token has a space; None when one is not a pair of texts.
+
+    There are hundreds of thousands, so nothing is called for each that need not be.
+    """
+    kinds = set(map(type, merges))
+    if kinds == {list}:
+        pairs, texts = merges, []
+    else:
+        pairs = [merge for merge in merges if type(merge) is list]
+        texts = [merge for merge in merges if type(merge) is str]
+    if len(pairs) + len(texts) < len(merges) or set(map(len, pairs)) - {2}:
+        return None
+    if set(map(str.count, texts, repeat(" "))) - {1}:
+        return None
+    try:
+        joined = [" ".join(pair) for pair in pairs]
+    except TypeError:  # not texts
+        return None
+    everything = "".join([*joined, *texts])
+    if not is_text(everything):
+        return None
+    if everything.count(" ") > len(merges):
+        return merges
+    return joined if not texts else [x if type(x) is str else " ".join(x) for x in merges]
 
 
 def _from_vocab_json(checkpoint: Checkpoint) -> dict[str, Any]:

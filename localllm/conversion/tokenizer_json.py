@@ -52,7 +52,7 @@ def scores_of_merges(tokens: Sequence[str], merges: Sequence[str | list[str]]) -
     """Return a score for every token: its rank among the merges, negated; characters and bytes get 0."""
     ranks: dict[str, int] = {}
     for rank, pair in enumerate(merges):
-        ranks.setdefault("".join(_pair(pair)), rank)
+        ranks.setdefault(pair.replace(" ", "") if isinstance(pair, str) else "".join(pair), rank)
     return {
         text: -float(ranks[text])
         if text in ranks
@@ -93,7 +93,7 @@ def _ranked(content: Mapping[str, Any], source: str, rows: int) -> Vocabulary:
     vocabulary = Vocabulary.unused(source, "llama", "default", rows, scored=True)
     vocabulary.adds_space = adds_space(content)
     scores = scores_of_merges(list(model["vocab"]), model["merges"])
-    for text, index in own_tokens(content, rows):
+    for text, index in own_tokens(content, rows).items():
         kind = TokenType.BYTE if _BYTE.fullmatch(text) else TokenType.NORMAL
         if text == model.get("unk_token"):
             kind = TokenType.UNKNOWN
@@ -103,10 +103,6 @@ def _ranked(content: Mapping[str, Any], source: str, rows: int) -> Vocabulary:
 
 def _mark_named_specials(vocabulary: Vocabulary, checkpoint: Checkpoint) -> None:
     named = set(named_specials(checkpoint.tokenizer_config))
-    for index, text in enumerate(vocabulary.tokens):
-        if text in named and vocabulary.types[index] != TokenType.UNKNOWN:
+    for index in [index for index, text in enumerate(vocabulary.tokens) if text in named]:
+        if vocabulary.types[index] != TokenType.UNKNOWN:
             vocabulary.types[index] = int(TokenType.CONTROL)
-
-
-def _pair(merge: str | list[str]) -> Sequence[str]:
-    return merge.split(" ") if isinstance(merge, str) else merge

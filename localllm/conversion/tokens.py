@@ -19,7 +19,6 @@ TEXT_ENDS = ("bos", "eos")
 SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _SPECIAL_LOOKING = ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 COPY_AGAIN = "copy the tokenizer files of the base model into the directory again"
 
 
@@ -62,6 +61,24 @@ class Vocabulary:
         tokens, types = [_filler(index) for index in range(rows)], [int(TokenType.UNUSED)] * rows
         return cls(source, model, pre, tokens, types, [_UNUSED_SCORE] * rows if scored else None)
 
+    @classmethod
+    def normal(cls, source: str, model: str, pre: str, rows: int, ids: Mapping[str, int]) -> Vocabulary:
+        """Return a vocabulary of normal tokens, their ids by text, and unused ones where there are none.
+
+        There may be hundreds of thousands. Raise TokenizerError for the first that has no row.
+        """
+        if ids and not (min(ids.values()) >= 0 and max(ids.values()) < rows):
+            raise next(no_row(text, index, rows) for text, index in ids.items() if not 0 <= index < rows)
+        tokens, types = [""] * rows, [int(TokenType.UNUSED)] * rows
+        kind = int(TokenType.NORMAL)
+        for text, index in ids.items():
+            tokens[index] = text
+            types[index] = kind
+        vocabulary = cls(source, model, pre, tokens, types)
+        for index in vocabulary.of_type(TokenType.UNUSED):
+            tokens[index] = _filler(index)
+        return vocabulary
+
     def set(self, index: int, text: str, kind: int, score: float | None = None) -> None:
         """Define a token. Raise TokenizerError when it has no row in the embedding."""
         if not 0 <= index < len(self.tokens):
@@ -70,6 +87,10 @@ class Vocabulary:
         self.types[index] = int(kind)
         if self.scores is not None and score is not None:
             self.scores[index] = score
+
+    def of_type(self, kind: int) -> list[int]:
+        """Return the ids of all tokens of one kind."""
+        return [index for index, own in enumerate(self.types) if own == kind]
 
     def add(self, index: int, text: str, kind: int, score: float | None = None) -> None:
         """Define an added token; without a row for it, note it in `beyond`."""
@@ -80,11 +101,10 @@ class Vocabulary:
 
     def rename_fillers(self) -> None:
         """Give the unused rows texts that no token has."""
-        fillers = {
-            index
-            for index, text in enumerate(self.tokens)
-            if self.types[index] == TokenType.UNUSED and text == _filler(index)
-        }
+        if len(set(self.tokens)) == len(self.tokens):
+            return
+        unused = self.of_type(TokenType.UNUSED)
+        fillers = {index for index in unused if self.tokens[index] == _filler(index)}
         taken = {text for index, text in enumerate(self.tokens) if index not in fillers}
         for index in fillers:
             if self.tokens[index] in taken:
@@ -183,7 +203,13 @@ def named_specials(config: Mapping[str, Any]) -> Iterator[str]:
 
 def is_text(value: Any) -> bool:
     """Tell whether `value` is a text that can be written as UTF-8: JSON can spell half a character."""
-    return isinstance(value, str) and not _SURROGATE.search(value)
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _texts(entry: Any) -> Iterator[str]:

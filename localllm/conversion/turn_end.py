@@ -100,12 +100,9 @@ def _answer_end(template: str, vocabulary: Vocabulary, special: Metadata, emit: 
         behind = compiled.render(_CONVERSATION, open_turn=False).rpartition(_ANSWER)[2]
     except GenerationError:
         return None  # it wants other conversations than this one
-    controls = (
-        (position, -len(text), index)
-        for index, text in enumerate(vocabulary.tokens)
-        if vocabulary.types[index] == TokenType.CONTROL and (position := behind.find(text)) >= 0
-    )
-    return next((index for _, _, index in sorted(controls)), None)
+    controls = ((index, vocabulary.tokens[index]) for index in vocabulary.of_type(TokenType.CONTROL))
+    places = ((place, -len(text), index) for index, text in controls if (place := behind.find(text)) >= 0)
+    return min(places, default=(0, 0, None))[2]
 
 
 def _token(special: Metadata, key: str) -> int | None:

@@ -30,15 +30,15 @@ def verify_header(path: Path, label: str) -> None:
     require_loadable(read_header(path), label)
 
 
-def verify_tokenization(path: Path, checkpoint: Checkpoint, source: str) -> list[str]:
+def verify_tokenization(path: Path, checkpoint: Checkpoint, source: str, *, whole: bool = False) -> list[str]:
     """Compare how llama.cpp tokenizes with `path` and how the checkpoint's own tokenizer `source` does.
 
     `source` is tokenizer.json, tokenizer.model or vocab.json. Return remarks about known shortcomings of
     llama.cpp that were met and let pass. Raise TokenizerError with the first text that differs otherwise,
-    ModelLoadError when the vocabulary is refused.
+    ModelLoadError when the vocabulary is refused or, with `whole`, the model.
     """
     plain, special, expected = _expected(checkpoint, source)
-    found = tokenize_with_file(path, plain, special)
+    found = tokenize_with_file(path, plain, special, whole=whole)
     rows = zip((*plain, *special), expected, (*found.plain, *found.special), strict=True)
     # an id beyond the vocabulary is that of a token that was left out
     different = [

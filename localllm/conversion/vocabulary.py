@@ -48,7 +48,7 @@ def build_vocabulary(
     vocabulary.rename_fillers()
     _require_bytes(vocabulary)
     _require_unique(vocabulary)
-    vocabulary.ids = {text: index for index, text in enumerate(vocabulary.tokens)}
+    vocabulary.ids = dict(zip(vocabulary.tokens, range(rows), strict=True))
     return vocabulary
 
 
@@ -96,8 +96,11 @@ def _require_bytes(vocabulary: Vocabulary) -> None:
 
 
 def _require_unique(vocabulary: Vocabulary) -> None:
+    tokens = vocabulary.tokens
+    if len(set(tokens)) == len(tokens) and "\0" not in "".join(tokens):
+        return
     seen: set[str] = set()
-    for index, text in enumerate(vocabulary.tokens):
+    for index, text in enumerate(tokens):
         read = text.partition("\0")[0] if "\0" in text else text  # as llama.cpp reads it
         if read in seen:
             raise TokenizerError(

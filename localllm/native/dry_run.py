@@ -1,5 +1,8 @@
 """Asks llama.cpp's quantizer which type it would give each tensor; runs in a child process (see `worker`).
 
+The child is started before it is needed, so that it loads llama.cpp while the parent finds out what to ask,
+and it answers while the parent does something else.
+
 A dry run reads a file's header and no weights, and says what it decides in its log: a line per tensor,
 `[   1/ 147] output.weight - [ 2048, 32000, 1, 1], type = f16, size = ... -> ... (q6_K)`.
 """
@@ -9,8 +12,9 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from localllm.errors import QuantizationError
@@ -18,13 +22,18 @@ from localllm.events import Emit
 from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME
 from localllm.native import logs
 from localllm.native.library import Device, devices, llama
-from localllm.native.worker import run_job
+from localllm.native.worker import Worker
 
 _TENSOR = re.compile(
     rb"\[ *\d+/ *\d+\] (?P<name>.+?) +- \[[^\]]*\], type = +(?P<old>\w+), "
     rb"size = [^\n]*?MiB(?: -> [^\n]*?\((?P<new>\w+)\))?\n"
 )
 _FALLBACKS = re.compile(rb"(\d+) of \d+ tensor\(s\) required fallback")
+LATER_LLAMA_CPP = "a later llama.cpp may know it: `pip install --upgrade llama-cpp-python`"
+_HINTS = {
+    "unknown model architecture": LATER_LLAMA_CPP,
+    "key not found in model": "convert or download the model again",
+}
 _UNSET = 2**31 - 1  # any number beyond the last type means "not given"
 _OVERRIDE_TAGS = {"int": 0, "float": 1, "bool": 2, "str": 3}  # enum llama_model_kv_override_type
 
@@ -49,26 +58,53 @@ class DryRun:
     devices: list[Device]
 
 
-def dry_run(path: Path, file_types: Sequence[int], options: Mapping[str, Any]) -> DryRun:
-    """Run llama.cpp's quantizer dry on `path`, once for each of `file_types` (llama.cpp's ftype numbers).
+class Quantizer:
+    """llama.cpp's quantizer in a child process. Leaving the context manager ends it."""
 
-    `options`, all of them optional: `tensor_types`, pairs of a pattern and a type's name; `output_type`,
-    `token_embedding_type`; `pure`, `leave_output`, `keep_split`, `has_matrix`; `prune_layers`, numbers in
-    ascending order; `overrides`, triples of a key, one of int, float, bool and str, and a value.
-    Raise QuantizationError with llama.cpp's reason.
-    """
-    arguments = {"path": str(path), "file_types": list(file_types), "options": dict(options)}
-    found = run_job("localllm.native.dry_run:dry_run_job", arguments)
-    return DryRun(
-        [Decisions(**one) for one in found["decisions"]], [Device(**one) for one in found["devices"]]
-    )
+    def __init__(self) -> None:
+        self._worker = Worker()
+        self._worker.begin("localllm.native.dry_run:load_job", {})
+
+    def __enter__(self) -> Quantizer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._worker.__exit__(kind, error, trace)
+
+    def begin(self, path: Path, file_types: Sequence[int], options: Mapping[str, Any]) -> None:
+        """Run the quantizer dry on `path`, once for each of `file_types` (llama.cpp's ftype numbers).
+
+        `options`, all of them optional: `tensor_types`, pairs of a pattern and a type's name; `output_type`,
+        `token_embedding_type`; `pure`, `leave_output`, `keep_split`, `has_matrix`; `prune_layers`, numbers in
+        ascending order; `overrides`, triples of a key, one of int, float, bool and str, and a value.
+        """
+        arguments = {"path": str(path), "file_types": list(file_types), "options": dict(options)}
+        self._worker.begin("localllm.native.dry_run:dry_run_job", arguments)
+
+    def result(self) -> DryRun:
+        """Return what the one dry run begun came to. Raise QuantizationError with llama.cpp's reason."""
+        self._worker.result()  # of loading
+        found = self._worker.result()
+        return DryRun(
+            [Decisions(**one) for one in found["decisions"]], [Device(**one) for one in found["devices"]]
+        )
+
+
+def load_job(arguments: dict[str, Any], emit: Emit) -> None:
+    """Load llama.cpp ahead of the job that needs it."""
+    llama()
 
 
 def dry_run_job(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """Serve `dry_run` in the child."""
+    """Serve `Quantizer.begin` in the child."""
     path, options = arguments["path"], arguments["options"]
-    decisions = [asdict(_decide(path, file_type, options)) for file_type in arguments["file_types"]]
-    return {"decisions": decisions, "devices": [asdict(device) for device in devices()]}
+    decisions = [vars(_decide(path, file_type, options)) for file_type in arguments["file_types"]]
+    return {"decisions": decisions, "devices": [vars(device) for device in devices()]}
 
 
 def _decide(path: str, file_type: int, options: Mapping[str, Any]) -> Decisions:
@@ -82,7 +118,7 @@ def _decide(path: str, file_type: int, options: Mapping[str, Any]) -> Decisions:
     del kept  # what `params` points to had to live until here
     if status != 0:
         reason = next(iter(logs.last_errors()), f"status {status}").removeprefix("failed to quantize: ")
-        raise QuantizationError(f"llama.cpp refuses: {reason}")
+        raise QuantizationError(f"llama.cpp refuses: {reason}", hint=_HINTS.get(reason.partition(":")[0]))
     return _read(b"".join(log))
 
 

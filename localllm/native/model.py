@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+from enum import IntFlag
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,43 @@ from localllm.native import logs
 from localllm.native.library import llama
 
 _MAX_TEXT_BYTES = 64 * 1024 * 1024
+_LOAD_MODE_NONE = 0  # LLAMA_LOAD_MODE_NONE: nothing is mapped into memory
+
+
+class TokenAttribute(IntFlag):
+    """What kind of token it is (enum llama_token_attr in llama.h)."""
+
+    UNKNOWN = 1 << 0
+    CONTROL = 1 << 3
+    USER_DEFINED = 1 << 4
+    STRIPS_LEFT = 1 << 7
+    STRIPS_RIGHT = 1 << 8
 
 
 class Model:
     """A loaded GGUF model. Close it, or use it as a context manager; nothing works afterwards.
 
-    The file must have passed `gguf_file.check_loadable`: llama.cpp aborts the process on some files.
+    The file must have passed `preflight.require_loadable`: llama.cpp aborts the process on some files. With
+    `weightless` all of it is loaded but the weights, which may be missing as holes of the file. `gpu_layers`
+    of the layers go onto the GPUs; None takes all.
     """
 
-    def __init__(self, path: Path, *, vocabulary_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        vocabulary_only: bool = False,
+        weightless: bool = False,
+        gpu_layers: int | None = None,
+    ) -> None:
         library = llama()
         logs.clear()
         params = library.llama_model_default_params()
         params.vocab_only = vocabulary_only
+        if gpu_layers is not None:
+            params.n_gpu_layers = gpu_layers
+        if weightless:
+            params.no_alloc, params.load_mode, params.n_gpu_layers = True, _LOAD_MODE_NONE, 0
         self._library = library
         self._handle: Any = library.llama_model_load_from_file(_path_bytes(path), params)
         if not self._handle:
@@ -36,6 +62,10 @@ class Model:
         self.bos = int(library.llama_vocab_bos(self._vocabulary))
         self.eos = int(library.llama_vocab_eos(self._vocabulary))
         self.adds_bos = bool(library.llama_vocab_get_add_bos(self._vocabulary))
+        self.window = int(library.llama_model_n_swa(self._handle))  # 0: every layer looks back to the start
+        self.is_recurrent = bool(
+            library.llama_model_is_recurrent(self._handle) or library.llama_model_is_hybrid(self._handle)
+        )
 
     def __enter__(self) -> Model:
         return self
@@ -88,9 +118,25 @@ class Model:
                 return buffer.raw[:size]
             capacity = -size
 
+    def attributes(self, token: int) -> int:
+        """Return the kind of a token as the bits of TokenAttribute."""
+        return int(self._library.llama_vocab_get_attr(self._vocabulary, token))
+
+    def text(self, token: int) -> str:
+        """Return a token's entry in the vocabulary, which for control tokens is the text they stand for."""
+        data: bytes | None = self._library.llama_vocab_get_text(self._vocabulary, token)
+        return (data or b"").decode("utf-8", "replace")
+
     def is_end(self, token: int) -> bool:
         """Tell whether `token` ends a generation (end of sequence or of a turn)."""
         return bool(self._library.llama_vocab_is_eog(self._vocabulary, token))
+
+    @functools.cached_property
+    def suppressed(self) -> tuple[int, ...]:
+        """Return the tokens that must never be generated, by the file's own word."""
+        count = ctypes.c_int32()
+        tokens = self._library.llama_vocab_get_suppress_tokens(self._vocabulary, ctypes.byref(count))
+        return tuple(tokens[index] for index in range(count.value)) if tokens else ()
 
     def metadata(self, key: str) -> str | None:
         """Return a metadata value as llama.cpp prints it, or None when it is missing."""

@@ -25,12 +25,16 @@ class Tokenized:
     special: list[list[int]]
 
 
-def tokenize_with_file(path: Path, texts: Sequence[str], special_texts: Sequence[str] = ()) -> Tokenized:
+def tokenize_with_file(
+    path: Path, texts: Sequence[str], special_texts: Sequence[str] = (), *, whole: bool = False
+) -> Tokenized:
     """Tokenize `texts` without and `special_texts` with parsing control tokens, neither with BOS and EOS.
 
-    Raise ModelLoadError when llama.cpp cannot load the vocabulary.
+    Raise ModelLoadError when llama.cpp cannot load the vocabulary or, with `whole`, the model that may be
+    without its weights.
     """
-    arguments = {"path": str(path), "texts": list(texts), "special_texts": list(special_texts)}
+    texts, special_texts = list(texts), list(special_texts)
+    arguments = {"path": str(path), "whole": whole, "texts": texts, "special_texts": special_texts}
     return Tokenized(**run_job("localllm.native.vocabulary:tokenize_job", arguments))
 
 
@@ -63,7 +67,8 @@ def agreements(
 
 def tokenize_job(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Serve `tokenize_with_file` in the child."""
-    with Model(Path(arguments["path"]), vocabulary_only=True) as model:
+    whole = arguments["whole"]
+    with Model(Path(arguments["path"]), vocabulary_only=not whole, weightless=whole) as model:
         return {
             "size": model.vocabulary_size,
             "plain": [_tokenize(model, text) for text in arguments["texts"]],

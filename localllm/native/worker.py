@@ -3,10 +3,11 @@
 `run_job("package.module:function", {...})` starts `python -m localllm.native.worker`, which imports
 the function and calls it with the arguments and an `emit`. The child's standard output carries JSON
 lines: events, then one result or one error. What C++ prints goes to the child's standard error,
-which is kept for the message when it dies.
+which is kept for the message when it dies. A `Worker` is such a child for several jobs, and can be
+given one while the parent does something else.
 
 The child is in its own session: Ctrl-C reaches only the parent, which kills the child and goes on
-raising. If the parent dies, the child notices the end of its standard input and exits.
+raising. At the end of its standard input, also that of a parent that died, the child exits.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import queue
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from types import TracebackType
 from typing import IO, Any
 
 from localllm import events
@@ -30,6 +33,8 @@ from localllm.events import Emit, ignore
 Job = Callable[[dict[str, Any], Emit], Any]
 
 _KILL_AFTER_SECONDS = 0.5
+# where llama.cpp was built, in front of a file of its source and the line
+_SOURCE_DIRECTORY = re.compile(r"/\S*/(?=[\w.-]+:\d+: )")
 
 
 def run_job(entry: str, arguments: dict[str, Any], *, emit: Emit = ignore) -> Any:
@@ -38,42 +43,87 @@ def run_job(entry: str, arguments: dict[str, Any], *, emit: Emit = ignore) -> An
     Events of the child are passed to `emit`. A LocalLLMError raised there is raised here; the death
     of the child by a signal becomes a NativeCrashError with its last words.
     """
-    with tempfile.TemporaryFile() as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "localllm.native.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=_environment(),
-            **_own_session(),
-        )
+    with Worker() as worker:
+        worker.begin(entry, arguments)
+        return worker.result(emit)
+
+
+class Worker:
+    """A child process that does one job after another. Leaving the context manager ends it."""
+
+    def __init__(self) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
         try:
-            outcome = _converse(process, {"entry": entry, "arguments": arguments}, emit)
-            process.wait()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "localllm.native.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=_environment(),
+                **_own_session(),
+            )
         except BaseException:
-            _stop(process)
+            self._stderr.close()
             raise
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._close_pipes()
+            if kind is None:
+                self._process.wait()
         finally:
-            for pipe in (process.stdin, process.stdout):
-                if pipe:
-                    _close_quietly(pipe)
-        if outcome is None:
-            raise _crash(process.returncode, _tail(stderr))
-    return _unwrap(outcome)
+            _stop(self._process)
+            self._stderr.close()
+
+    def begin(self, entry: str, arguments: dict[str, Any]) -> None:
+        """Let the child do a job behind those it was given before; `result` waits for it."""
+        request = json.dumps({"entry": entry, "arguments": arguments})
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(request.encode() + b"\n")
+            stdin.flush()
+        except BrokenPipeError:  # the child is gone already; `result` finds out why
+            return
+
+    def result(self, emit: Emit = ignore) -> Any:
+        """Return the result of the first job whose result was not asked for yet; see `run_job`."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            message: dict[str, Any] = json.loads(line)
+            if "event" not in message:
+                return _unwrap(message)
+            emit(events.from_json(message["event"]))
+        self._process.wait()
+        raise _crash(self._process.returncode, _tail(self._stderr))
+
+    def _close_pipes(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                _close_quietly(pipe)
 
 
 def main() -> None:
-    """Serve one job: the child's side of `run_job`."""
-    channel = _claim_stdout()
-    request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    send = _Sender(channel)
-    try:
-        module, _, function = request["entry"].partition(":")
-        job: Job = getattr(importlib.import_module(module), function)
-        send({"result": job(request["arguments"], lambda event: send({"event": events.to_json(event)}))})
-    except LocalLLMError as error:
-        send({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+    """Serve jobs until standard input ends: the child's side of `Worker`."""
+    send = _Sender(_claim_stdout())
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(requests,), daemon=True).start()
+    while True:
+        request = json.loads(requests.get())
+        try:
+            module, _, function = request["entry"].partition(":")
+            job: Job = getattr(importlib.import_module(module), function)
+            send({"result": job(request["arguments"], lambda event: send({"event": events.to_json(event)}))})
+        except LocalLLMError as error:
+            send({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
 
 
 class _Sender:
@@ -96,8 +146,10 @@ def _claim_stdout() -> IO[str]:
     return channel
 
 
-def _exit_with_parent() -> None:
-    sys.stdin.read()
+def _read(requests: queue.SimpleQueue[str]) -> None:
+    """Take in requests. When no more can come nobody wants a result either, whatever is going on."""
+    for line in sys.stdin:
+        requests.put(line)
     os._exit(1)
 
 
@@ -112,22 +164,9 @@ def _own_session() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
-def _converse(process: subprocess.Popen[bytes], request: dict[str, Any], emit: Emit) -> dict[str, Any] | None:
-    """Send the request, pass events on, and return the result or error message, if one came."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with suppress(BrokenPipeError):  # the child is gone already; why is found out below
-        process.stdin.write(json.dumps(request).encode() + b"\n")
-        process.stdin.flush()
-    for line in process.stdout:
-        message: dict[str, Any] = json.loads(line)
-        if "event" not in message:
-            return message
-        emit(events.from_json(message["event"]))
-    return None
-
-
 def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
     process.terminate()
     try:
         process.wait(_KILL_AFTER_SECONDS)
@@ -146,7 +185,8 @@ def _close_quietly(pipe: IO[bytes]) -> None:
 def _tail(stderr: IO[bytes], lines: int = 3) -> str:
     stderr.seek(0)
     text = stderr.read().decode("utf-8", "replace").strip()
-    return " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())
+    words = " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())
+    return _SOURCE_DIRECTORY.sub("", words)
 
 
 def _crash(returncode: int, last_words: str) -> NativeCrashError:

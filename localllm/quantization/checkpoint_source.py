@@ -6,7 +6,7 @@ Quantizing sees exactly what a conversion would have written: one command makes 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,21 @@ from localllm.conversion.encode import encode_piece
 from localllm.conversion.missing_files import completed
 from localllm.conversion.out_type import OutType
 from localllm.conversion.pieces import Piece, pieces_of
-from localllm.conversion.prepare import Wishes, prepare, prepare_model
+from localllm.conversion.prepare import (
+    Wishes,
+    look_around,
+    model_metadata,
+    prepare_model,
+    start_ahead,
+    with_texts,
+)
 from localllm.conversion.workspace import Workspace
 from localllm.events import Emit, ignore
 from localllm.gguf_file.writer import header_to_be, layout
 from localllm.quantization.source import PiecesOf, QuantizationSource, SourcePiece
+from localllm.quantization.up_to_date import input_files
 
 KIND = "checkpoint"
-_INPUTS = (".safetensors", ".json", ".jinja", ".model", ".txt", ".md")
 
 
 def checkpoint_source(
@@ -40,14 +47,22 @@ def checkpoint_source(
 ) -> QuantizationSource:
     """Return the model `recipe` makes; the options are those of `conversion.convert`.
 
-    Raise CheckpointError, UnsupportedModelError, TokenizerError or NotFoundError.
+    The vocabulary is only built when the headers are completed. Raise CheckpointError, UnsupportedModelError
+    or NotFoundError; completing raises TokenizerError.
     """
     checkpoint = completed(assemble(recipe, emit), base, emit)
     out_type = _stored_type(checkpoint)
-    work = prepare(checkpoint, Wishes(out_type, name, pre), emit)
+    wishes = Wishes(out_type, name, pre)
+    start_ahead(checkpoint)
+    look_around(checkpoint, emit)
+    model = prepare_model(checkpoint, wishes, emit)
+    metadata = model_metadata(checkpoint, model, wishes)
+    tensors = layout(tensor.entry for tensor in model.plan.tensors)
+    work = cache(partial(with_texts, checkpoint, model, metadata, wishes, emit))
     return QuantizationSource(
         label=str(recipe.base),
-        headers=(header_to_be(work.metadata, layout(tensor.entry for tensor in work.model.plan.tensors)),),
+        outlines=(header_to_be(metadata, tensors),),
+        complete=lambda: (header_to_be(work().metadata, tensors),),
         inputs=_inputs(recipe, checkpoint),
         weights={
             "kind": KIND,
@@ -57,7 +72,7 @@ def checkpoint_source(
             "as_in_training": recipe.as_in_training,
             "out_type": out_type.value,
         },
-        prove=partial(prove_tokenization, checkpoint, work, forced=pre is not None, emit=emit),
+        prove=lambda: prove_tokenization(checkpoint, work(), forced=pre is not None, emit=emit),
     )
 
 
@@ -89,9 +104,4 @@ def _read(piece: Piece, space: Workspace) -> NDArray[np.uint8]:
 
 def _inputs(recipe: Recipe, checkpoint: Checkpoint) -> tuple[Path, ...]:
     tokenizer = (checkpoint.fallback,) if checkpoint.fallback else ()
-    return tuple(
-        path
-        for directory in (recipe.base, *recipe.adapters, *tokenizer)
-        for path in sorted(directory.iterdir())
-        if path.suffix in _INPUTS
-    )
+    return input_files((recipe.base, *recipe.adapters, *tokenizer))

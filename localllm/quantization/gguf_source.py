@@ -15,12 +15,24 @@ from localllm.conversion.workspace import Workspace
 from localllm.errors import InvalidGGUFError, NotFoundError, QuantizationError
 from localllm.gguf_file import GGUFHeader, TensorInfo, read_header
 from localllm.gguf_file.format import Key
-from localllm.gguf_file.preflight import require_loadable
+from localllm.gguf_file.preflight import require_loadable, require_part_loadable
 from localllm.gguf_file.split_names import model_files, split_name
+from localllm.native.dry_run import LATER_LLAMA_CPP
+from localllm.native.installed import knows_architecture
 from localllm.native.rows import are_valid_rows
 from localllm.quantization.source import PiecesOf, QuantizationSource, SourcePiece
 
 KIND = "gguf"
+# by `general.type`: what a file is that is no model, and what to do instead
+_OTHERS = {
+    "adapter": (
+        "a LoRA adapter",
+        "quantize its base; an adapter is used beside it as it is, or merged from its directory: "
+        "`localllm quantize BASE --adapter DIRECTORY`",
+    ),
+    "imatrix": ("an importance matrix", "name the model, and the matrix as `--imatrix FILE`"),
+    "mmproj": ("the part of a multimodal model that sees or hears", "quantize its language model"),
+}
 
 
 def gguf_source(path: Path) -> QuantizationSource:
@@ -32,12 +44,18 @@ def gguf_source(path: Path) -> QuantizationSource:
     paths = _paths(path)
     headers = tuple(map(read_header, paths))
     _require_model(headers[0], path)
-    require_loadable(headers[0], str(path))
     if not any(header.tensors for header in headers):
-        raise QuantizationError(f"{path} holds no tensors, only a vocabulary")
+        raise QuantizationError(
+            f"{path} holds no tensors, only a vocabulary",
+            hint="name the file with the weights, or convert the checkpoint: `localllm convert`",
+        )
+    _require_loadable(headers[0], path)
+    for part, header in zip(paths[1:], headers[1:], strict=True):
+        require_part_loadable(header, str(part))
     return QuantizationSource(
         label=str(path),
-        headers=headers,
+        outlines=headers,
+        complete=lambda: headers,
         inputs=tuple(paths),
         weights={"kind": KIND, "paths": [str(each) for each in paths]},
         prove=lambda: None,
@@ -69,7 +87,8 @@ def _paths(first: Path) -> list[Path]:
 def _require_model(header: GGUFHeader, path: Path) -> None:
     kind = header.text(Key.TYPE)
     if kind not in ("", "model"):
-        raise QuantizationError(f"{path} is no model but of type {kind!r}")
+        what, hint = _OTHERS.get(kind, (f"of type {kind[:40]!r}", "only models can be quantized"))
+        raise QuantizationError(f"{path} is {what}, not a model", hint=hint)
     count = header.integer(Key.SPLIT_COUNT) or 0
     found = split_name(path)
     if count > 1 and (found is None or found.count != count):
@@ -77,6 +96,19 @@ def _require_model(header: GGUFHeader, path: Path) -> None:
             f"{path} is the first of {count} files, but its name does not say so",
             hint=f"name the files {path.stem}-00001-of-{count:05d}.gguf and so on",
         )
+
+
+def _require_loadable(header: GGUFHeader, path: Path) -> None:
+    """Raise InvalidGGUFError, or QuantizationError for an architecture llama.cpp does not know."""
+    try:
+        require_loadable(header, str(path))
+    except InvalidGGUFError:
+        if not header.architecture or knows_architecture(header.architecture) is not False:
+            raise
+        raise QuantizationError(
+            f"llama.cpp refuses: unknown model architecture: {header.architecture[:40]!r}",
+            hint=LATER_LLAMA_CPP,
+        ) from None
 
 
 def _pieces(path: Path, offset: int, info: TensorInfo, weights: int) -> Iterator[SourcePiece]:

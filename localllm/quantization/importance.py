@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from localllm.errors import QuantizationError, UsageError
+from localllm.errors import NotFoundError, QuantizationError, UsageError
 from localllm.events import Emit, Notice
 from localllm.imatrix.matrix import ImportanceMatrix
 from localllm.imatrix.reading import read_imatrix
@@ -30,6 +30,11 @@ class Importances:
     @classmethod
     def read(cls, path: Path) -> Importances:
         """Read the matrix at `path`. Raise NotFoundError or ImportanceMatrixError."""
+        if not path.exists():
+            raise NotFoundError(
+                f"no such importance matrix: {path}",
+                hint="`localllm imatrix MODEL` makes one, and `--imatrix auto` does it on the way",
+            )
         matrix = read_imatrix(path)
         return cls(path, matrix.datasets, matrix)
 

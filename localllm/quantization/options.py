@@ -54,6 +54,17 @@ class QuantizationOptions:
         decisive["overrides"] = [(each.key, each.kind, each.value) for each in self.overrides]
         return decisive
 
+    def risks(self) -> list[str]:
+        """Return, as they are typed, the options that can make something llama.cpp does not load."""
+        given = {
+            "`--prune-layers`": self.prune_layers,
+            "`--tensor-type`": self.tensor_types,
+            "`--output-type`": self.output_type,
+            "`--token-embedding-type`": self.token_embedding_type,
+        }
+        overrides = [f"`--override-kv {override.key}=…`" for override in self.overrides]
+        return [*overrides, *(option for option, value in given.items() if value)]
+
 
 def parse_type(text: str) -> str:
     """Return a tensor type's name as the tables have it. Raise UsageError for one that holds no weights."""

@@ -6,25 +6,24 @@ llama.cpp itself chooses the types, in a dry run on sparse copies of the headers
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-from localllm.errors import QuantizationError
-from localllm.gguf_file import GGUFHeader, TensorEntry, TensorInfo
+from localllm.errors import InvalidGGUFError, NativeCrashError, QuantizationError
+from localllm.gguf_file import GGUFHeader, TensorEntry, TensorInfo, read_header
 from localllm.gguf_file.format import DEFAULT_ALIGNMENT, TENSOR_TYPES_BY_NAME
+from localllm.gguf_file.preflight import require_loadable
 from localllm.gguf_file.split_keys import split_metadata
-from localllm.gguf_file.split_names import split_paths
 from localllm.gguf_file.writer import HeaderValues, encode_header, header_bytes, layout
-from localllm.native.dry_run import Decisions, dry_run
+from localllm.native.dry_run import Decisions, Quantizer
 from localllm.native.library import Device
-from localllm.publication import temporary_directory, translated_errors
 from localllm.quantization.header import quantized_metadata
 from localllm.quantization.levels import Level
 from localllm.quantization.options import Override, QuantizationOptions
 from localllm.quantization.pruning import names_after_pruning, require_prunable
 from localllm.quantization.source import QuantizationSource
+from localllm.quantization.sparse_files import sparse_files
 
 EMBEDDINGS = ("token_embd.weight", "per_layer_token_embd.weight")
 OUTPUT = "output.weight"
@@ -109,19 +108,32 @@ def plan_levels(
     *,
     has_matrix: bool = False,
     provenance: Sequence[Override] = (),
+    quantizer: Quantizer | None = None,
 ) -> tuple[list[LevelPlan], list[Device]]:
     """Plan every one of `levels`; also return the devices llama.cpp could run the model on.
 
     With an importance matrix llama.cpp chooses some types differently; `provenance` is what the files say
-    about it. Raise QuantizationError with llama.cpp's reason for a model it does not know or an impossible
-    choice, UsageError for layers that are not there.
+    about it. `quantizer` may have been started before. Raise QuantizationError with llama.cpp's reason for a
+    model it does not know or an impossible choice, UsageError for layers that are not there, and what
+    completing the headers of `source` raises.
     """
-    require_prunable(source.headers[0], options.prune_layers)
+    require_prunable(source.outlines[0], options.prune_layers)
     wishes = {**options.for_dry_run(), "has_matrix": has_matrix}
-    with _sparse_copies(source) as first:
-        found = dry_run(first, [level.file_type for level in levels], wishes)
+    if options.overrides:
+        _require_sound(source.outlines[0], levels[0], options)
+    started = Quantizer() if quantizer is None else nullcontext(quantizer)
+    copies = [_without_vocabulary(header.encoded, header.tensors) for header in source.outlines]
+    with started as asked, sparse_files(copies) as first:
+        asked.begin(first, [level.file_type for level in levels], wishes)
+        headers = source.headers  # the vocabulary takes as long: it is read meanwhile
+        try:
+            found = asked.result()
+        except (QuantizationError, NativeCrashError) as error:
+            if options.overrides:
+                error.hint = f"look at {' and '.join(options.risks())}"
+            raise
     plans = [
-        _plan(source, level, options, decisions, provenance)
+        _plan(source.label, headers, level, options, decisions, provenance)
         for level, decisions in zip(levels, found.decisions, strict=True)
     ]
     for plan in plans:
@@ -130,17 +142,17 @@ def plan_levels(
 
 
 def _plan(
-    source: QuantizationSource,
+    label: str,
+    headers: Sequence[GGUFHeader],
     level: Level,
     options: QuantizationOptions,
     decisions: Decisions,
     provenance: Sequence[Override],
 ) -> LevelPlan:
-    headers = source.headers
     sources = {tensor.name: (number, tensor) for number, h in enumerate(headers) for tensor in h.tensors}
     old_names = names_after_pruning([tensor for _, tensor in sources.values()], options.prune_layers)
     if set(decisions.names) != set(old_names):
-        raise QuantizationError(f"llama.cpp's quantizer leaves out tensors of {source.label}")
+        raise QuantizationError(f"llama.cpp's quantizer leaves out tensors of {label}")
     chosen = [
         (
             *sources[old_names[name]],
@@ -200,23 +212,18 @@ def _refuse_requantizing(plan: LevelPlan, source: QuantizationSource, options: Q
         )
 
 
-@contextmanager
-def _sparse_copies(source: QuantizationSource) -> Iterator[Path]:
-    """Yield the first of temporary files with the headers of `source`, their tensors nothing but holes.
-
-    The vocabulary is left out: the quantizer does not look at it, and reading it takes longer than the rest.
-    """
-    with temporary_directory() as folder:
-        paths = split_paths(folder / "model.gguf", len(source.headers))
-        for path, header in zip(paths, source.headers, strict=True):
-            with translated_errors(path), path.open("wb") as file:
-                file.write(_without_vocabulary(header))
-                last = header.tensors[-1:]
-                end = file.tell() + sum(tensor.offset + tensor.size_bytes for tensor in last)
-                file.truncate(end)
-        yield paths[0]
+def _require_sound(outline: GGUFHeader, level: Level, options: QuantizationOptions) -> None:
+    """Raise QuantizationError for metadata that llama.cpp's quantizer would die of."""
+    metadata = quantized_metadata(outline, level, options.overrides, None)
+    with sparse_files([_without_vocabulary(metadata, outline.tensors)]) as path:
+        try:
+            require_loadable(read_header(path), "llama.cpp would not load the result")
+        except InvalidGGUFError as error:
+            raise QuantizationError(error.message, hint=f"look at {' and '.join(options.risks())}") from None
 
 
-def _without_vocabulary(header: GGUFHeader) -> bytes:
-    values = {key: value for key, value in header.encoded.items() if not key.startswith("tokenizer.")}
-    return encode_header(values, header.tensors)
+def _without_vocabulary(metadata: HeaderValues, tensors: Sequence[TensorInfo]) -> tuple[bytes, int]:
+    """Return a header without the vocabulary, which the quantizer does not look at, and the file's size."""
+    values = {key: value for key, value in metadata.items() if not key.startswith("tokenizer.")}
+    encoded = encode_header(values, tensors)
+    return encoded, len(encoded) + sum(tensor.offset + tensor.size_bytes for tensor in tensors[-1:])

@@ -14,7 +14,9 @@ from localllm.gguf_file.preflight import require_loadable
 from localllm.gguf_file.split_names import refuse_other_split, split_paths
 from localllm.machine import usable_cores
 from localllm.memory import context_of
+from localllm.native.dry_run import Quantizer
 from localllm.publication import publishing_files, require_distinct, require_replaceable, require_space
+from localllm.quantization.acceptance import require_accepted
 from localllm.quantization.advice import Fit, Resources, advise, fit, resources
 from localllm.quantization.contents import count_types
 from localllm.quantization.importance import Importances, provenance, require_fitting, require_matrix
@@ -77,12 +79,14 @@ def plan_quantization(
     options: QuantizationOptions | None = None,
     importances: Importances | None = None,
     context: int | None = None,
+    quantizer: Quantizer | None = None,
     emit: Emit = ignore,
 ) -> QuantizationPlan:
     """Plan the files of every (level, path) of `targets`, exactly, without reading a weight.
 
-    `context` is the number of tokens to estimate memory for. Raise UsageError, or QuantizationError,
-    also for a matrix that does not belong to the model.
+    `context` is the number of tokens to estimate memory for; `quantizer` one that was started ahead. Raise
+    UsageError, or QuantizationError, also for a matrix that does not belong to the model and for options that
+    make something llama.cpp does not load.
     """
     plans, devices = plan_levels(
         source,
@@ -90,11 +94,13 @@ def plan_quantization(
         options or QuantizationOptions(),
         has_matrix=importances is not None,
         provenance=provenance(importances) if importances else (),
+        quantizer=quantizer,
     )
     if importances is None:
         require_matrix(plans)
     else:
         require_fitting(importances, plans, emit)
+    require_accepted(source, plans[0], options or QuantizationOptions(), emit)
     found = resources(devices)
     tokens = context_of(source.headers[0], context)
     fits = [fit(plan, source.headers[0], found, tokens) for plan in plans]

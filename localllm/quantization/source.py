@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +25,24 @@ if TYPE_CHECKING:
 class QuantizationSource:
     """A model to quantize.
 
-    `headers`: of each file it has as GGUF. `inputs`: the files it is made of, which must not be written to.
-    `weights`: JSON-compatible, what `weights.open_weights` opens in the process that quantizes. `prove`
-    raises a LocalLLMError for what only shows beside the header; it is called before anything is written.
+    `outlines`: the header of each file it has as GGUF, where the `tokenizer.*` keys may be left out;
+    `complete` returns them with these keys, or raises a LocalLLMError. `inputs`: the files it is made of,
+    which must not be written to. `weights`: JSON-compatible, what `weights.open_weights` opens in the process
+    that quantizes. `prove` raises a LocalLLMError for what only shows beside the header; it is called before
+    anything is written.
     """
 
     label: str
-    headers: tuple[GGUFHeader, ...]
+    outlines: tuple[GGUFHeader, ...]
+    complete: Callable[[], tuple[GGUFHeader, ...]]
     inputs: tuple[Path, ...]
     weights: dict[str, Any]
     prove: Callable[[], None]
+
+    @cached_property
+    def headers(self) -> tuple[GGUFHeader, ...]:
+        """Return the whole headers, completed on first use."""
+        return self.complete()
 
 
 @dataclass(frozen=True)

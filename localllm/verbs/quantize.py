@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import fspath
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from localllm.errors import UsageError
 from localllm.events import Emit, ignore
 from localllm.imatrix.collect import ImatrixResult
 from localllm.imatrix.texts import calibration_names, calibration_texts, read_text
+from localllm.library.usage import note_use
 from localllm.merge_target import MergeTarget
+from localllm.native.dry_run import Quantizer
 from localllm.publication import require_distinct
 from localllm.quantization import quantize as quantization
 from localllm.quantization.importance import Importances
@@ -27,6 +29,8 @@ from localllm.store import (
     IMATRIX,
     resolve_source,
 )
+from localllm.verbs.pull import have
+from localllm.verbs.records import record_made
 from localllm.verbs.references import Model, adapter_at, files_from, recipe_of, target_of
 
 AUTO_MATRIX = "auto"
@@ -62,17 +66,22 @@ def quantize(
     write are kept, unless `force` is set.
     """
     wanted = parse_levels(levels)
-    opened = _open(model, adapters, base, scale, merge_into, pre, emit)
-    targets = _targets(opened.name, wanted, output)
-    importances = _collected(
-        _importances(imatrix, calibration, opened, targets), opened, calibration, threads, emit
-    )
-    plan = quantization.plan_quantization(
-        opened.source, targets, options=options, importances=importances, emit=emit
-    )
-    return quantization.quantize(
+    with Quantizer() as quantizer:  # llama.cpp is loaded while the model is looked at
+        opened = _open(model, adapters, base, scale, merge_into, pre, emit)
+        targets = _targets(opened.name, wanted, output)
+        importances = _collected(
+            _importances(imatrix, calibration, opened, targets), opened, calibration, threads, emit
+        )
+        plan = quantization.plan_quantization(
+            opened.source, targets, options=options, importances=importances, quantizer=quantizer, emit=emit
+        )
+    results = quantization.quantize(
         plan, threads=threads, max_memory_bytes=max_memory_bytes, force=force, emit=emit
     )
+    for result in results:
+        if not result.kept:
+            _record(result, opened, options, importances, emit)
+    return results
 
 
 def plan_quantization(
@@ -96,16 +105,18 @@ def plan_quantization(
     `context` is the number of tokens to estimate memory for. Nothing is written.
     """
     wanted = parse_levels(levels)
-    opened = _open(model, adapters, base, scale, merge_into, pre, emit)
-    targets = _targets(opened.name, wanted, output)
-    return quantization.plan_quantization(
-        opened.source,
-        targets,
-        options=options,
-        importances=_importances(imatrix, calibration, opened, targets),
-        context=context,
-        emit=emit,
-    )
+    with Quantizer() as quantizer:  # llama.cpp is loaded while the model is looked at
+        opened = _open(model, adapters, base, scale, merge_into, pre, emit)
+        targets = _targets(opened.name, wanted, output)
+        return quantization.plan_quantization(
+            opened.source,
+            targets,
+            options=options,
+            importances=_importances(imatrix, calibration, opened, targets),
+            context=context,
+            quantizer=quantizer,
+            emit=emit,
+        )
 
 
 def collect_imatrix(
@@ -125,7 +136,9 @@ def collect_imatrix(
     It goes to the library as NAME/NAME-imatrix.gguf unless `output` says otherwise. Of a name in the library
     what is not quantized is taken; the other options are those of `collect_imatrix`.
     """
+    have(model, weights=True, emit=emit)
     found = resolve_source(fspath(model))
+    note_use(found.path)
     return pipeline.collect_from(
         Recipe(found.path),
         calibration_texts(texts),
@@ -164,11 +177,31 @@ def _open(
     pre: str | None,
     emit: Emit,
 ) -> _Opened:
+    have(model, *adapters, base, weights=True, emit=emit)
     recipe, name = recipe_of(model, adapters, base, scale, merge_into, resolve_source)
+    note_use(recipe.base)
     lacking = None if adapter_at(model) is not None else files_from(base)
     given = name if recipe.adapters else None
     source = pipeline.open_source(recipe, name=given, base=lacking, pre=pre, emit=emit)
     return _Opened(recipe, name, lacking, pre, source)
+
+
+def _record(
+    result: QuantizationResult,
+    opened: _Opened,
+    options: QuantizationOptions | None,
+    importances: Importances | None,
+    emit: Emit,
+) -> None:
+    record_made(
+        "quantize",
+        result.path,
+        opened.recipe.base,
+        adapters=opened.recipe.adapters,
+        options={"level": result.level, **asdict(options or QuantizationOptions())},
+        imatrix=None if importances is None else importances.path,
+        emit=emit,
+    )
 
 
 def _collected(

@@ -35,7 +35,7 @@ CASES = {
     "chat-bad-temperature": (("chat", "good.gguf", "hi", "--temperature", "9"), 2, "temperature"),
     "chat-nothing-to-say": (("chat", "good.gguf"), 2, "nothing to answer"),
     "chat-bad-session": (("chat", "good.gguf", "hi", "--session", "bad.json"), 1, "not a saved conversation"),
-    "chat-hub": (("chat", "org/repo:Q4_K_M", "hi"), 1, "not on this machine"),
+    "chat-hub": (("chat", "org/repo:Q4_K_M", "hi"), 1, "cannot reach 127.0.0.1:9"),
     "compare-missing": (("compare", "missing.gguf"), 1, "no such file"),
     "compare-short-text": (("compare", "good.gguf", "--text", "short.txt"), 2, "at least 1024 are needed"),
     "compare-missing-text": (("compare", "good.gguf", "--text", "no.txt"), 1, "no such file"),

@@ -13,7 +13,7 @@ import pytest
 
 from localllm.errors import NativeCrashError, QuantizationError
 from localllm.events import Advanced, Emit, Event, Notice, Started
-from localllm.native.worker import run_job
+from localllm.native.worker import Worker, run_job
 
 HERE = "tests.native.test_worker"
 
@@ -36,8 +36,12 @@ def printing_job(arguments: dict[str, Any], emit: Emit) -> str:
 
 
 def aborting_job(arguments: dict[str, Any], emit: Emit) -> None:
-    os.write(2, b"GGML_ASSERT(something) failed\n")
+    os.write(2, b"/tmp/built/here/llama-model.cpp:1328: GGML_ASSERT(something) failed\n")
     ctypes.CDLL(None).abort()
+
+
+def process_job(arguments: dict[str, Any], emit: Emit) -> int:
+    return os.getpid()
 
 
 def endless_job(arguments: dict[str, Any], emit: Emit) -> None:
@@ -57,6 +61,31 @@ def test_results_and_events_cross_over() -> None:
     assert events == [Started("work", 2), Advanced("work", 1, "Ünïcode"), Notice("careful", "a hint")]
 
 
+def test_one_child_does_one_job_after_another() -> None:
+    """Also behind one that failed; results come in the order of the jobs, whenever they are asked for."""
+    with Worker() as worker:
+        worker.begin(f"{HERE}:process_job", {})
+        worker.begin(f"{HERE}:failing_job", {})
+        worker.begin(f"{HERE}:process_job", {})
+        first = worker.result()
+        with pytest.raises(QuantizationError):
+            worker.result()
+        assert worker.result() == first != os.getpid()
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
+
+
+def test_a_job_nobody_waits_for_ends_with_the_worker() -> None:
+    with Worker() as worker:
+        worker.begin(f"{HERE}:process_job", {})
+        worker.begin(f"{HERE}:endless_job", {})
+        process = worker.result()
+        begin = time.monotonic()
+    assert time.monotonic() - begin < 5
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
 def test_errors_keep_class_message_and_hint() -> None:
     with pytest.raises(QuantizationError) as caught:
         run_job(f"{HERE}:failing_job", {})
@@ -70,7 +99,9 @@ def test_what_is_printed_does_not_disturb() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_an_abort_becomes_an_error_with_its_last_words() -> None:
-    with pytest.raises(NativeCrashError, match=r"SIGABRT.*GGML_ASSERT\(something\) failed"):
+    with pytest.raises(
+        NativeCrashError, match=r"SIGABRT: llama-model\.cpp:1328: GGML_ASSERT\(something\) failed"
+    ):
         run_job(f"{HERE}:aborting_job", {})
 
 

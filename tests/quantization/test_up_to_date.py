@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from localllm.assembly import Recipe
 from localllm.errors import SameFileError, StorageError
-from localllm.pipeline import open_source
+from localllm.pipeline import open_source, runnable_file
 from localllm.quantization.levels import LEVELS
 from localllm.quantization.options import Override, QuantizationOptions
 from localllm.quantization.quantize import plan_quantization, quantize
+from localllm.store import Resolved, shipped_checkpoint
 from tests.quantization.making import make
 from tests.tiny_gguf import build_tiny_gguf
 
@@ -75,3 +77,22 @@ def test_two_runs_for_one_file(source: Path, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=f"is being written by another localllm, process {os.getppid()}"):
         make(source, ["Q8_0"], tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([source, part])
+
+
+def test_a_checkpoint_to_chat_with_is_quantized_again_when_it_changed(tmp_path: Path) -> None:
+    """Also when the change is a copy that keeps its old modification time, and whatever file it is."""
+    demo = shipped_checkpoint("demo")
+    assert demo is not None
+    checkpoint = Path(shutil.copytree(demo, tmp_path / "mine"))
+    resolved = Resolved("mine", checkpoint, "Q8_0")
+
+    def made() -> int:
+        return runnable_file(resolved).stat().st_mtime_ns
+
+    first = made()
+    assert made() == first
+    shutil.copy2(demo / "tokenizer.json", checkpoint)
+    second = made()
+    assert second > first
+    (checkpoint / "README.md").write_text("license: mit")
+    assert made() > second

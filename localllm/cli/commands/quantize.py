@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from localllm.cli.completion import complete_level
 from localllm.cli.options import (
     AdapterOpt,
     BaseOpt,
@@ -36,6 +37,7 @@ def quantize(
             metavar="LEVEL",
             help="A level such as Q4_K_M; repeatable, also comma-separated, `recommended` or `all`.",
             show_default=False,
+            autocompletion=complete_level,
         ),
     ],
     plan: Annotated[
