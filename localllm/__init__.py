@@ -11,17 +11,18 @@ The verbs of the command line, for Python:
     with localllm.load("out/my-finetune-Q4_K_M.gguf") as engine:
         print(engine.answer([{"role": "user", "content": "Hello"}]).text)
 
-Every name is loaded on first use, so that importing localllm costs nothing.
+Every name is loaded on first use, so that importing localllm costs nothing, not even `typing`: the command
+line starts with it, and Ctrl-C is not taken care of yet.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from localllm.engine import Engine, SamplingOptions
     from localllm.errors import LocalLLMError
     from localllm.quantization.options import QuantizationOptions
@@ -74,4 +75,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'localllm' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_LAZY[name]), name)

@@ -14,6 +14,7 @@
     ├── ImportanceMatrixError     an importance matrix that cannot be read or made
     ├── GenerationError           a prompt that does not fit, a template that rejects it
     ├── SessionError              a saved conversation that cannot be read or written
+    ├── StateError                a saved attention cache that is damaged or of another model
     ├── StorageError              disk full, no permission, name too long
     ├── HubError                  the hub, or another server, did not give what was asked for
     │   ├── GatedModelError       a repository one has to ask for, or sign in for, first
@@ -104,6 +105,10 @@ class GenerationError(LocalLLMError):
 
 class SessionError(LocalLLMError):
     code = "session"
+
+
+class StateError(LocalLLMError):
+    code = "state"
 
 
 class StorageError(LocalLLMError):

@@ -1,58 +1,70 @@
-"""What fits into a context stays in order, begins with a user message and keeps the system message."""
+"""What a model is shown: the system message, a summary if there is one, and turns that alternate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localllm.conversation import Message, Role, fit, well_formed
-from localllm.errors import GenerationError
-
-
-def words(messages: Sequence[Message]) -> int:
-    return sum(len(message.content.split()) for message in messages)
-
-
-def conversation(*contents: str, system: str | None = None) -> list[Message]:
-    roles = [Role.USER if index % 2 == 0 else Role.ASSISTANT for index in range(len(contents))]
-    turns = [Message(role, text) for role, text in zip(roles, contents, strict=True)]
-    return ([Message(Role.SYSTEM, system)] if system else []) + turns
-
-
-def test_everything_stays_when_it_fits() -> None:
-    messages = conversation("a b", "c", "d", system="s")
-    assert fit(messages, words, 5) == (messages, 0)
-
-
-def test_the_oldest_turns_go_first_and_the_system_message_stays() -> None:
-    messages = conversation("a b", "c", "d", system="s")
-    assert fit(messages, words, 4) == ([messages[0], messages[3]], 2)
-
-
-def test_a_message_larger_than_the_context_is_refused() -> None:
-    with pytest.raises(GenerationError, match="does not fit"):
-        fit(conversation("a b c", system="s"), words, 3)
-
-
-@given(
-    st.lists(st.integers(1, 5), min_size=1, max_size=9).filter(lambda sizes: len(sizes) % 2 == 1),
-    st.integers(0, 40),
-    st.booleans(),
+from localllm.conversation import (
+    SUMMARY_LEAD,
+    Compaction,
+    Message,
+    Role,
+    beginnings,
+    view,
+    well_formed,
 )
-def test_what_is_kept_is_an_end_of_the_conversation(sizes: list[int], budget: int, has_system: bool) -> None:
-    messages = conversation(*("w " * size for size in sizes), system="s" if has_system else None)
-    system = messages[:1] if has_system else []
-    try:
-        kept, left_out = fit(messages, words, budget)
-    except GenerationError:
-        assert words([*system, messages[-1]]) > budget
-        return
-    assert kept == [*system, *messages[len(system) + left_out :]]
-    assert kept[len(system)].role is Role.USER
-    assert words(kept) <= budget
+
+ROLES = st.sampled_from([Role.USER, Role.ASSISTANT])
+TURNS = st.lists(st.builds(Message, ROLES, st.text(max_size=5)), max_size=12)
+
+
+def conversation(*contents: str) -> list[Message]:
+    roles = [Role.USER if index % 2 == 0 else Role.ASSISTANT for index in range(len(contents))]
+    return [Message(role, text) for role, text in zip(roles, contents, strict=True)]
+
+
+def test_everything_is_shown_behind_the_system_message() -> None:
+    turns = conversation("a", "b", "c")
+    assert view("s", turns) == [Message(Role.SYSTEM, "s"), *turns]
+    assert view(None, turns) == turns
+
+
+def test_a_summary_stands_for_what_it_covers() -> None:
+    turns = conversation("a", "b", "c", "d", "e")
+    shown = view("s", turns, Compaction("They greeted.", 0, 1, ""))
+    assert [message.role for message in shown] == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert shown[1].content == f"{SUMMARY_LEAD}\n\nThey greeted."
+    assert shown[3:] == turns[2:]
+    assert view("s", turns, Compaction("x", 0, 1, ""), first=4)[3:] == turns[4:]
+
+
+def test_reasoning_alone_is_not_shown_and_questions_in_a_row_are_joined() -> None:
+    turns = [
+        Message(Role.USER, "a"),
+        Message(Role.ASSISTANT, "", reasoning="hm"),
+        Message(Role.USER, "b"),
+    ]
+    assert view(None, turns) == [Message(Role.USER, "a\n\nb")]
+
+
+def test_where_what_is_shown_may_begin() -> None:
+    turns = [*conversation("a", "b", "c"), Message(Role.USER, "d"), Message(Role.ASSISTANT, "e")]
+    assert beginnings(turns) == [0, 2]
+    assert beginnings([]) == []
+
+
+@given(TURNS, st.integers(0, 12))
+def test_roles_take_turns_and_no_word_of_a_question_is_lost(turns: list[Message], first: int) -> None:
+    shown = view("s", turns, first=first)
+    roles = [message.role for message in shown]
+    assert roles[0] == Role.SYSTEM
+    assert all(a != b for a, b in pairwise(roles))
+    asked = "\n\n".join(turn.content for turn in turns[first:] if turn.role is Role.USER)
+    assert sum(len(m.content) for m in shown if m.role is Role.USER) <= len(asked)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ CODES = {
     "ImportanceMatrixError": "imatrix",
     "GenerationError": "generation",
     "SessionError": "session",
+    "StateError": "state",
     "StorageError": "storage",
     "HubError": "hub",
     "GatedModelError": "gated",

@@ -8,19 +8,18 @@ ever interpreted as markup.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localllm.control_filter import ControlFilter, clean
+from localllm.control_filter import clean
 from localllm.errors import LocalLLMError
 from localllm.events import Event, Notice
 
 if TYPE_CHECKING:
-    from localllm.engine import Chunk, FinishReason, Statistics
+    from localllm.engine import Chunk
 
 SCHEMA = 1
 
@@ -83,19 +82,11 @@ class Output:
 
     def answer(self, chunks: Iterator[Chunk]) -> dict[str, Any]:
         """Show an answer as it is generated (not with `--json`) and return it as data."""
+        from localllm.cli.chat.answer_view import PlainView, Think, Unseen
+        from localllm.cli.chat.answering import show_answer
+
         self._progress.pause()
-        show, finish = _stream()
-        parts: list[str] = []
-        figures: dict[str, Any] = {}
-        for chunk in chunks:
-            parts.append(chunk.text)
-            if not self.as_json:
-                show(chunk.text)
-            if chunk.statistics is not None:
-                figures = _answer_figures(chunk.finish_reason, chunk.statistics)
-        if not self.as_json:
-            finish()
-        return {"text": "".join(parts), **figures}
+        return show_answer(chunks, lambda _: Unseen() if self.as_json else PlainView(Think.DIM)).to_json()
 
     def close(self) -> None:
         """Take the progress display off the screen."""
@@ -114,31 +105,6 @@ def report_error(error: LocalLLMError, command: str = "") -> None:
     _to_stderr("error: ", error.message, "bold red")
     if error.hint:
         _to_stderr("hint: ", error.hint, "cyan")
-
-
-def _stream() -> tuple[Callable[[str], None], Callable[[], None]]:
-    """Return how to show a piece of streamed text and how to end it: words stay whole on a terminal."""
-    control_filter = ControlFilter()
-    if not sys.stdout.isatty():
-        return lambda text: print(control_filter.feed(text), end="", flush=True), print
-    from localllm.cli.word_wrap import WordWrap
-
-    wrap = WordWrap(shutil.get_terminal_size().columns)
-    return (
-        lambda text: print(wrap.feed(control_filter.feed(text)), end="", flush=True),
-        lambda: print(wrap.finish()),
-    )
-
-
-def _answer_figures(reason: FinishReason | None, statistics: Statistics) -> dict[str, Any]:
-    return {
-        "finish_reason": reason,
-        "prompt_tokens": statistics.prompt_tokens,
-        "completion_tokens": statistics.completion_tokens,
-        "time_to_first_token_seconds": statistics.time_to_first_token_seconds,
-        "prompt_tokens_per_second": statistics.prompt_tokens_per_second,
-        "generation_tokens_per_second": statistics.generation_tokens_per_second,
-    }
 
 
 def _to_stderr(label: str, message: str, style: str) -> None:

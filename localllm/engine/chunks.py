@@ -16,13 +16,17 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True)
 class Statistics:
-    """Counts and speeds of one answer; `cached_tokens` of the prompt were still in the cache."""
+    """Counts and speeds of one request; `cached_tokens` of the prompt were still in the cache.
+
+    `completion_tokens` are those of all answers together, which are generated at the same time.
+    """
 
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
     time_to_first_token_seconds: float
     generation_seconds: float
+    answers: int = 1
 
     @property
     def prompt_tokens_per_second(self) -> float:
@@ -31,23 +35,27 @@ class Statistics:
 
     @property
     def generation_tokens_per_second(self) -> float:
-        """Return the speed after the first token."""
-        later = self.completion_tokens - 1
+        """Return the speed after the first token of each answer."""
+        later = self.completion_tokens - self.answers
         return later / self.generation_seconds if later > 0 and self.generation_seconds > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of an answer: whole characters only. The last one has a `finish_reason` and `statistics`."""
+    """A piece of answer number `index`: whole characters only.
+
+    The last chunk of each answer has its `finish_reason`, the last of all the `statistics`.
+    """
 
     text: str
+    index: int = 0
     finish_reason: FinishReason | None = None
     statistics: Statistics | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished answer."""
+    """A finished answer; the statistics are those of its request."""
 
     text: str
     finish_reason: FinishReason

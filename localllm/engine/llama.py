@@ -1,111 +1,186 @@
-"""The engine that runs a GGUF file with llama.cpp.
-
-The attention cache is kept between calls: a conversation that grows is not read again, only what is
-new since the longest common beginning.
-"""
+"""The engine that runs a GGUF file with llama.cpp."""
 
 from __future__ import annotations
 
-import codecs
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from localllm.chat_template import ChatTemplate, plain_prompt
-from localllm.engine.base import Engine, Messages
-from localllm.engine.chunks import Chunk, FinishReason, Statistics
-from localllm.engine.options import (
-    DEFAULT_MIN_P,
-    DEFAULT_TEMPERATURE,
-    DEFAULT_TOP_K,
-    DEFAULT_TOP_P,
-    MAX_SEED,
-    SamplingOptions,
-)
-from localllm.engine.stopping import StopFilter
-from localllm.errors import GenerationError
-from localllm.gguf_file import GGUFHeader, read_header
+from localllm.chat_template import ChatTemplate, prepare
+from localllm.engine import state_file
+from localllm.engine.base import Engine, Messages, Setting, StateInfo
+from localllm.engine.chunks import Chunk
+from localllm.engine.constraints import Constraints
+from localllm.engine.defaults import effective, read_generation_config, recommended
+from localllm.engine.engine_options import EngineOptions
+from localllm.engine.fingerprint import fingerprint_of
+from localllm.engine.generation import Generation, Voice
+from localllm.engine.options import MAX_SEED, SamplingOptions
+from localllm.engine.prompts import Prompts
+from localllm.engine.sizing import Sizing, tell_about_gpus
+from localllm.engine.workspace import Shape, Workspace
+from localllm.errors import GenerationError, ModelLoadError, StateError
+from localllm.events import Emit, Notice, ignore
+from localllm.gguf_file import GGUFHeader
 from localllm.gguf_file.format import Key
-from localllm.gguf_file.preflight import require_loadable
+from localllm.gguf_file.preflight import read_loadable
 from localllm.machine import usable_cores
-from localllm.native.context import Context, InterruptedDecodeError
+from localllm.native.adapter import Adapters
 from localllm.native.model import Model
 from localllm.native.sampler import Sampler, SamplerSettings
 
-DEFAULT_CONTEXT = 8192
-_PROMPT_BATCH = 512
-
-# sampling option -> where the file may recommend a value
-_RECOMMENDATIONS = {
-    "temperature": ("general.sampling.temp", 0.0, 2.0),
-    "top_p": ("general.sampling.top_p", 0.0, 1.0),
-    "min_p": ("general.sampling.min_p", 0.0, 1.0),
-    "top_k": ("general.sampling.top_k", 0, 2**31 - 1),
-    "repeat_penalty": ("general.sampling.penalty_repeat", 0.01, 10.0),
-}
-_DEFAULTS: dict[str, Any] = {
-    "temperature": DEFAULT_TEMPERATURE,
-    "top_p": DEFAULT_TOP_P,
-    "min_p": DEFAULT_MIN_P,
-    "top_k": DEFAULT_TOP_K,
-    "repeat_penalty": 1.0,
-}
+_ANSWER_ROOM = 1024  # tokens that an answer of no given length should find room for
+_NO_LIMIT = 2**31 - 1
 
 
 class LlamaEngine(Engine):
-    """Runs one GGUF file. `context_size` is in tokens; None chooses up to 8192."""
+    """Runs one GGUF file. Raise InvalidGGUFError, ModelLoadError or GenerationError when it cannot."""
 
-    def __init__(self, path: Path, *, context_size: int | None = None, threads: int | None = None) -> None:
-        header = read_header(path)
-        require_loadable(header, str(path))
-        self._defaults = {**_DEFAULTS, **_recommended(header)}
-        self._model = Model(path)
+    def __init__(
+        self,
+        path: Path,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 (frozen)
+        *,
+        emit: Emit = ignore,
+    ) -> None:
+        prepare()  # the template's process starts while the model is loaded
+        self._path = path
+        self._options = options
+        self._emit = emit
+        self._interrupted = False
+        self._header = read_loadable(path)
+        self._settings = recommended(self._header, read_generation_config(path.parent))
+        self._sizing = Sizing(path, self._header, options)
+        tell_about_gpus(options, emit)
+        self._model, self._workspace = self._load()
         try:
-            self._context = Context(
-                self._model,
-                context_size=context_size or min(self._model.training_context, DEFAULT_CONTEXT),
-                threads=threads or usable_cores(),
-                batch_size=_PROMPT_BATCH,
-            )
-            self._template = self._compile_template(header)
+            self._template_source = options.template or self._header.text(Key.CHAT_TEMPLATE)
+            template = self._compile_template(self._template_source)
+            self._prompts = Prompts(self._model, self._header, template, emit)
         except BaseException:
             self.close()
             raise
-        self.name = header.text(Key.NAME) or path.stem
-        self.context_size = self._context.size
-        self.has_template = self._template is not None
-        self._cached: list[int] = []
-        self._interrupted = False
+        self._constraints = Constraints(path, self._prompts, emit)
+        self.name = self._header.text(Key.NAME) or path.stem
+        self.training_context = self._model.training_context
+        self.has_template = template is not None
+        self.can_keep_state = not self._model.is_recurrent
+
+    @property
+    def context_size(self) -> int:
+        return self._workspace.size
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint_of(self._path, self._header, self._options, self._template_source)
 
     def stream(self, messages: Messages, options: SamplingOptions) -> Iterator[Chunk]:
-        options = options.over(self._defaults)
-        prompt = self._tokenize(messages)
-        limit = self._answer_limit(len(prompt), options)
+        prompt = self._prompts.tokens(messages)
+        seed = random.randrange(MAX_SEED) if options.seed is None else options.seed
+        settings = [self._sampler_settings(options, (seed + index) % MAX_SEED) for index in range(options.n)]
+        self._require_room(len(prompt), options)
+        self._workspace.require_sequences(options.n)
         self._interrupted = False
-        sampler = Sampler(_settings(options), self._model.vocabulary_size)
-        try:
-            yield from self._generate(prompt, sampler, options, limit)
-        finally:
-            sampler.close()
+        return self._generate(prompt, options, settings)
 
     def count_tokens(self, messages: Messages) -> int:
-        return len(self._tokenize(messages))
+        return len(self._prompts.tokens(messages))
+
+    def count_text(self, text: str) -> int:
+        return self._prompts.count_text(text)
+
+    def effective(self, options: SamplingOptions) -> dict[str, Setting]:
+        return effective(options, self._settings)
 
     def interrupt(self) -> None:
         self._interrupted = True
-        self._context.interrupt()
+        self._workspace.context.interrupt()
+
+    def save_state(self, path: Path) -> StateInfo:
+        if not self.can_keep_state:
+            raise StateError("the state of this model cannot be kept")
+        if not self._workspace.tokens:
+            raise StateError("there is no state to keep yet")
+        return state_file.save_state(self._workspace.context, self._workspace.tokens, path, self.fingerprint)
+
+    def load_state(self, path: Path) -> int:
+        if not self.can_keep_state:
+            raise StateError("the state of this model cannot be kept")
+        count = state_file.saved_tokens(path, self.fingerprint)
+        if count >= self.context_size and not self.grow(count + 1):
+            raise StateError(
+                f"the saved state {path.name} holds {count} tokens, the context {self.context_size}"
+            )
+        self._workspace.clear()
+        self._workspace.tokens = state_file.load_state(self._workspace.context, path, count)
+        return count
+
+    def grow(self, context_size: int) -> bool:
+        if context_size <= self.context_size:
+            return True
+        if self._options.context is not None:
+            return False
+        size = self._sizing.larger_context(context_size, self.context_size, self.training_context)
+        if size is None:
+            return False
+        try:
+            self._workspace.resize(size)
+        except ModelLoadError:
+            return False
+        return True
 
     def close(self) -> None:
-        if hasattr(self, "_context"):
-            self._context.close()
+        self._workspace.close()
         self._model.close()
 
-    # prompt ---------------------------------------------------------------------------------
+    # loading --------------------------------------------------------------------------------
 
-    def _compile_template(self, header: GGUFHeader) -> ChatTemplate | None:
-        source = header.text(Key.CHAT_TEMPLATE)
+    def _load(self) -> tuple[Model, Workspace]:
+        """Load the model, with fewer layers on the GPUs where it does not work out."""
+        context = self._options.context or self._sizing.first_context(_trained(self._header))
+        counts = self._sizing.layer_counts(self._options.gpu_layers, context)
+        for count in counts:
+            try:
+                loaded = self._load_with(count, context)
+            except ModelLoadError:
+                if count is counts[-1]:
+                    raise
+                continue
+            if count is not counts[0]:
+                self._emit(
+                    Notice(
+                        f"the GPU's memory was not enough for {counts[0]} layers: {count} are on it",
+                        topic="fewer-gpu-layers",
+                    )
+                )
+            return loaded
+        raise AssertionError("there is always a number of layers to try")
+
+    def _load_with(self, gpu_layers: int | None, context: int) -> tuple[Model, Workspace]:
+        options = self._options
+        model = Model(self._path, gpu_layers=gpu_layers)
+        try:
+            if options.context and options.context > model.training_context:
+                self._emit(
+                    Notice(
+                        f"the context of {options.context} tokens is larger than the "
+                        f"{model.training_context} this model was trained for",
+                        topic="context-beyond-training",
+                    )
+                )
+            shape = Shape(
+                size=context,
+                threads=options.threads or usable_cores(),
+                cache_type_k=options.cache_type_k,
+                cache_type_v=options.cache_type_v,
+                flash_attention=options.flash_attention,
+            )
+            return model, Workspace(model, shape, Adapters(model, options.adapters))
+        except BaseException:
+            model.close()
+            raise
+
+    def _compile_template(self, source: str) -> ChatTemplate | None:
         if not source:
             return None
         return ChatTemplate(source, bos=self._text_of(self._model.bos), eos=self._text_of(self._model.eos))
@@ -115,103 +190,57 @@ class LlamaEngine(Engine):
             return ""
         return self._model.piece(token, special=True).decode("utf-8", "replace")
 
-    def _tokenize(self, messages: Messages) -> list[int]:
-        if not messages:
-            raise GenerationError("there is nothing to answer")
-        text = plain_prompt(messages) if self._template is None else self._template.render(messages)
-        bos = self._text_of(self._model.bos)
-        begins_with_bos = bool(bos) and text.startswith(bos)
-        tokens = self._model.tokenize(text, add_special=not begins_with_bos, parse_special=True)
-        if not tokens:
-            raise GenerationError("the prompt is empty")
-        return tokens
-
-    def _answer_limit(self, prompt_tokens: int, options: SamplingOptions) -> int:
-        room = self.context_size - prompt_tokens
-        if room < 1:
-            raise GenerationError(
-                f"the conversation takes {prompt_tokens} tokens, but the context holds {self.context_size}",
-                hint="start a new conversation or choose a larger `--context`",
-            )
-        return min(room, options.max_tokens or room)
-
-    # generation -----------------------------------------------------------------------------
+    # answering ------------------------------------------------------------------------------
 
     def _generate(
-        self, prompt: list[int], sampler: Sampler, options: SamplingOptions, limit: int
+        self, prompt: list[int], options: SamplingOptions, settings: list[SamplerSettings]
     ) -> Iterator[Chunk]:
-        started = time.perf_counter()
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        stops = StopFilter(options.stop)
-        reason, count, first_at, cached = FinishReason.LENGTH, 0, started, 0
+        voices: list[Voice] = []
+        limit = options.max_tokens or _NO_LIMIT
         try:
-            cached = self._read_prompt(prompt)
-            while count < limit:
-                token = sampler.sample(self._context)
-                count += 1
-                first_at = time.perf_counter() if count == 1 else first_at
-                if self._model.is_end(token):
-                    reason = FinishReason.STOP
-                    break
-                text = stops.feed(decoder.decode(self._model.piece(token)))
-                if text:
-                    yield Chunk(text)
-                if stops.stopped:
-                    reason = FinishReason.STOP
-                    break
-                if self._interrupted:
-                    raise InterruptedDecodeError
-                if count < limit:
-                    self._context.decode([token], start=len(self._cached))
-                    self._cached.append(token)
-        except InterruptedDecodeError:
-            reason = FinishReason.INTERRUPTED
-        rest = "" if stops.stopped else stops.feed(decoder.decode(b"", final=True)) + stops.flush()
-        ended = time.perf_counter()
-        first_seconds = (first_at if count else ended) - started
-        statistics = Statistics(len(prompt), cached, count, first_seconds, ended - started - first_seconds)
-        yield Chunk(rest, reason, statistics)
+            for index, setting in enumerate(settings):
+                voices.append(Voice(index, Sampler(setting, self._model), options.stop, limit))
+            generation = Generation(
+                self._workspace,
+                self._model,
+                voices,
+                is_interrupted=lambda: self._interrupted,
+                make_room=lambda needed: options.n == 1 and self.grow(needed),
+            )
+            yield from generation.run(prompt)
+        finally:
+            for voice in voices:
+                voice.close()
 
-    def _read_prompt(self, prompt: list[int]) -> int:
-        """Bring the cache to hold exactly `prompt`; return how many tokens it already had."""
-        common = _common_length(self._cached, prompt[:-1])
-        if common < len(self._cached) and not self._context.forget_from(common):
-            self._context.clear()
-            common = 0
-        del self._cached[common:]
-        for start in range(common, len(prompt), _PROMPT_BATCH):
-            batch = prompt[start : start + _PROMPT_BATCH]
-            self._context.decode(batch, start=start)
-            self._cached += batch
-            if self._interrupted:
-                raise InterruptedDecodeError
-        return common
+    def _require_room(self, prompt_tokens: int, options: SamplingOptions) -> None:
+        """Grow the context for the prompt and its answers; raise when the prompt does not fit."""
+        least = prompt_tokens + options.n
+        wanted = prompt_tokens + options.n * min(options.max_tokens or _ANSWER_ROOM, _ANSWER_ROOM)
+        if self.grow(wanted) or self.grow(least) or least <= self.context_size:
+            return
+        raise GenerationError(
+            f"the conversation takes {prompt_tokens} tokens, but the context holds {self.context_size}",
+            hint="start a new conversation or choose a larger `--context`",
+        )
 
-
-def _common_length(left: list[int], right: list[int]) -> int:
-    for index, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return index
-    return min(len(left), len(right))
+    def _sampler_settings(self, options: SamplingOptions, seed: int) -> SamplerSettings:
+        """Return the sampler's settings, with every option that is not given filled in."""
+        filled = options.over({name: setting.value for name, setting in self._settings.items()})
+        return SamplerSettings(
+            temperature=filled.temperature or 0.0,
+            top_k=filled.top_k or 0,
+            top_p=1.0 if filled.top_p is None else filled.top_p,
+            min_p=filled.min_p or 0.0,
+            repeat_penalty=filled.repeat_penalty or 1.0,
+            frequency_penalty=filled.frequency_penalty,
+            presence_penalty=filled.presence_penalty,
+            seed=seed,
+            biases=self._constraints.biases(options),
+            grammar=self._constraints.grammar(options),
+        )
 
 
-def _recommended(header: GGUFHeader) -> dict[str, Any]:
-    """Read the file's own sampling defaults, ignoring values out of range."""
-    found: dict[str, Any] = {}
-    for name, (key, low, high) in _RECOMMENDATIONS.items():
-        value = header.number(key)
-        if value is not None and low <= value <= high:
-            found[name] = int(value) if name == "top_k" else value
-    return found
-
-
-def _settings(options: SamplingOptions) -> SamplerSettings:
-    """Return the sampler's settings; every optional value was filled by `SamplingOptions.over`."""
-    values = {name: getattr(options, name) for name in _DEFAULTS}
-    seed = random.randrange(MAX_SEED) if options.seed is None else options.seed
-    return SamplerSettings(
-        **values,
-        frequency_penalty=options.frequency_penalty,
-        presence_penalty=options.presence_penalty,
-        seed=seed,
-    )
+def _trained(header: GGUFHeader) -> int:
+    """Return the context a model was trained for, by its header."""
+    trained = header.architecture_integer("context_length")
+    return trained if trained and trained > 0 else _NO_LIMIT

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from localllm.errors import GenerationError, ModelLoadError
 from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME
 from localllm.native import logs
+from localllm.native.batch import Batch
 from localllm.native.library import llama
 from localllm.native.model import Model
 
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
 
 _ABORTED = 2
 _NO_SPACE = 1
-_NO_FLASH_ATTENTION = 0  # LLAMA_FLASH_ATTN_TYPE_DISABLED
+_FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}  # LLAMA_FLASH_ATTN_TYPE_*
 
 
 class InterruptedDecodeError(Exception):
-    """Decoding was stopped by `Context.interrupt`. The cache is as it was before the call."""
+    """Decoding was stopped by `Context.interrupt`.
+
+    The cache holds what it held before, and the batches that were finished; where the model keeps a state
+    (`Model.is_recurrent`) that is no longer good for anything.
+    """
 
 
 def _read_flag(flag_address: int) -> bool:
@@ -34,10 +39,13 @@ _ABORT_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)(_read_flag)
 
 
 class Context:
-    """One context of `model`; a cache position holds one token of one sequence.
+    """One context of `model`; a cache position holds one token of one sequence, or of several that share it.
 
-    `context_size` is in tokens, over all `sequences`; `batch_size` the most tokens per decode call;
-    with `exact` attention is computed and its cache kept in float32, which costs time and memory.
+    `context_size` is in tokens, over all `sequences`; `batch_size` the most tokens per decode call; with
+    `shared` the sequences may share what they have in common, and each may take all of the room.
+    `cache_type_k` and `cache_type_v` are what the attention cache is kept in, `flash_attention` "auto", "on"
+    or "off"; with `exact` attention is computed and cached in float32, which costs time and memory. Layers
+    with a sliding window keep everything, or with `window_only` no more than the window.
     `eval_callback` is called for every node of the graph, before and after it is computed.
     """
 
@@ -49,7 +57,12 @@ class Context:
         threads: int,
         batch_size: int = 2048,
         sequences: int = 1,
+        shared: bool = False,
+        cache_type_k: str = "f16",
+        cache_type_v: str = "f16",
+        flash_attention: str = "auto",
         exact: bool = False,
+        window_only: bool = False,
         eval_callback: Any = None,
     ) -> None:
         library = llama()
@@ -60,9 +73,13 @@ class Context:
         params.n_seq_max = sequences
         params.n_threads = threads
         params.n_threads_batch = threads
+        params.kv_unified = shared
+        params.swa_full = not window_only
         if exact:
-            params.type_k = params.type_v = TENSOR_TYPES_BY_NAME["F32"].id
-            params.flash_attn_type = _NO_FLASH_ATTENTION
+            cache_type_k, cache_type_v, flash_attention = "f32", "f32", "off"
+        params.type_k = TENSOR_TYPES_BY_NAME[cache_type_k.upper()].id
+        params.type_v = TENSOR_TYPES_BY_NAME[cache_type_v.upper()].id
+        params.flash_attn_type = _FLASH_ATTENTION[flash_attention]
         if eval_callback is not None:
             params.cb_eval = eval_callback
         params.no_perf = True
@@ -75,7 +92,7 @@ class Context:
                 hint="choose a smaller `--context`",
             )
         self._memory = library.llama_get_memory(self._handle)
-        self._batch = library.llama_batch_init(batch_size, 0, 1)
+        self._batch = Batch(batch_size)
         self._stop = ctypes.c_bool(False)
         library.llama_set_abort_callback(self._handle, _ABORT_CALLBACK, ctypes.addressof(self._stop))
         self.size = int(library.llama_n_ctx(self._handle))
@@ -91,7 +108,6 @@ class Context:
     def close(self) -> None:
         """Free the context."""
         if self._handle:
-            self._library.llama_batch_free(self._batch)
             self._library.llama_free(self._handle)
             self._handle = None
 
@@ -119,7 +135,8 @@ class Context:
             chunk = tokens[offset : offset + self.batch_size]
             is_last = offset + len(chunk) == len(tokens)
             first = logits_from if logits_from is not None else len(chunk) - 1 if is_last else len(chunk)
-            self._fill(chunk, start + offset, sequence, first)
+            self._batch.clear()
+            self._batch.add(chunk, start=start + offset, sequence=sequence, logits_from=first)
             self._run()
 
     def decode_together(self, sequences: Sequence[Sequence[int]], *, start: int) -> None:
@@ -129,10 +146,19 @@ class Context:
         """
         if sum(map(len, sequences)) > self.batch_size:
             raise ValueError("all sequences need to fit into one batch")
-        filled = 0
+        self._batch.clear()
         for sequence, tokens in enumerate(sequences):
-            self._fill(tokens, start, sequence, 0, filled)
-            filled += len(tokens)
+            self._batch.add(tokens, start=start, sequence=sequence, logits_from=0)
+        self._run()
+
+    def decode_each(self, steps: Sequence[tuple[int, int, int]]) -> None:
+        """Run a token each of several sequences, as (token, position, sequence); keep their logits in order.
+
+        Raise as `decode`.
+        """
+        self._batch.clear()
+        for token, position, sequence in steps:
+            self._batch.add([token], start=position, sequence=sequence, logits_from=0)
         self._run()
 
     def kept_logits(self, count: int) -> NDArray[np.float32]:
@@ -141,6 +167,13 @@ class Context:
 
         pointer = self._library.llama_get_logits(self._handle)
         return np.ctypeslib.as_array(pointer, shape=(count, self._vocabulary_size))
+
+    def logits_at(self, index: int) -> NDArray[np.float32]:
+        """Return the kept logits number `index` (-1: the last): a view until the next decode."""
+        import numpy as np
+
+        pointer = self._library.llama_get_logits_ith(self._handle, index)
+        return np.ctypeslib.as_array(pointer, shape=(self._vocabulary_size,))
 
     def synchronize(self) -> None:
         """Wait until everything decoded so far is computed."""
@@ -154,23 +187,25 @@ class Context:
         """Forget `sequence` from `position` on. Return False where the model cannot (recurrent ones)."""
         return bool(self._library.llama_memory_seq_rm(self._memory, sequence, position, -1))
 
-    def _fill(
-        self, tokens: Sequence[int], start: int, sequence: int, logits_from: int, filled: int = 0
-    ) -> None:
-        """Put `tokens` into the batch behind the `filled` ones that are there."""
-        batch = self._batch
-        batch.n_tokens = filled + len(tokens)
-        for index, token in enumerate(tokens):
-            slot = filled + index
-            batch.token[slot] = token
-            batch.pos[slot] = start + index
-            batch.n_seq_id[slot] = 1
-            batch.seq_id[slot][0] = sequence
-            batch.logits[slot] = index >= logits_from
+    def copy_sequence(self, source: int, target: int) -> None:
+        """Make the `target` sequence hold what `source` holds; with a shared cache this copies nothing."""
+        self._library.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def keep_only(self, sequence: int) -> None:
+        """Forget all other sequences."""
+        self._library.llama_memory_seq_keep(self._memory, sequence)
+
+    def held_positions(self, sequence: int = 0) -> tuple[int, int]:
+        """Return the first and the last position the cache holds of `sequence`, (-1, -1) for none.
+
+        The first is above 0 where layers forget what lies before their window.
+        """
+        first = self._library.llama_memory_seq_pos_min(self._memory, sequence)
+        return int(first), int(self._library.llama_memory_seq_pos_max(self._memory, sequence))
 
     def _run(self) -> None:
         self._stop.value = False
-        status = self._library.llama_decode(self._handle, self._batch)
+        status = self._library.llama_decode(self._handle, self._batch.structure)
         if status == _ABORTED:
             raise InterruptedDecodeError
         if status == _NO_SPACE:

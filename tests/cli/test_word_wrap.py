@@ -41,3 +41,19 @@ def test_only_spaces_become_line_breaks_and_pieces_do_not_matter(
 
 def test_a_long_word_is_not_held_back() -> None:
     assert WordWrap(80).feed("x" * 40) == "x" * 32
+
+
+def test_code_in_fences_is_left_to_the_terminal() -> None:
+    text = "one two three\n```python\na = one + two + three\n```\none two three"
+    assert wrapped(list(text), 10) == "one two\nthree\n```python\na = one + two + three\n```\none two\nthree"
+
+
+def test_a_tab_becomes_the_spaces_it_shows() -> None:
+    assert wrapped(["\ta\tb"], 80) == "        a       b"
+
+
+def test_the_width_may_change() -> None:
+    wrap = WordWrap(20)
+    shown = wrap.feed("one two three\n")
+    wrap.width = 8
+    assert shown + wrap.feed("one two three") + wrap.finish() == "one two three\none two\nthree"

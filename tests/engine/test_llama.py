@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from localllm.engine import Engine, FinishReason, LlamaEngine, SamplingOptions
+from localllm.engine import Engine, EngineOptions, FinishReason, LlamaEngine, SamplingOptions
 from localllm.errors import GenerationError
 from localllm.native import logs
 from localllm.native.library import llama
@@ -95,7 +95,10 @@ def test_interrupt_ends_with_what_there_is(engine: Engine) -> None:
 
 
 def test_a_prompt_larger_than_the_context_is_refused(demo_path: Path) -> None:
-    with LlamaEngine(demo_path, context_size=256) as engine, pytest.raises(GenerationError) as caught:
+    with (
+        LlamaEngine(demo_path, EngineOptions(context=256)) as engine,
+        pytest.raises(GenerationError) as caught,
+    ):
         engine.answer([{"role": "user", "content": "word " * 400}])
     assert "256" in caught.value.message
     assert caught.value.hint

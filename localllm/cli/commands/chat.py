@@ -2,72 +2,124 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
-
-import typer
-
-from localllm.cli.options import ContextOpt, JsonOpt, QuietOpt, ThreadsOpt
+from localllm.cli.chat.options import (
+    CacheTypeOpt,
+    ChatContextOpt,
+    ChatModelArg,
+    ContinueOpt,
+    FailOnLengthOpt,
+    FlashAttentionOpt,
+    FrequencyPenaltyOpt,
+    GpuLayersOpt,
+    GrammarOpt,
+    JsonSchemaOpt,
+    LogitBiasOpt,
+    LoraOpt,
+    MarkdownOpt,
+    MaxTokensOpt,
+    MinPOpt,
+    NOpt,
+    NoSaveOpt,
+    OverflowOpt,
+    PersonaOpt,
+    PresencePenaltyOpt,
+    PromptArg,
+    RepeatPenaltyOpt,
+    SeedOpt,
+    SessionOpt,
+    StopOpt,
+    SystemOpt,
+    TemperatureOpt,
+    TemplateOpt,
+    ThinkOpt,
+    TopKOpt,
+    TopPOpt,
+)
+from localllm.cli.options import JsonOpt, QuietOpt, ThreadsOpt
 from localllm.cli.output import Output
 
 
 def chat(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="A .gguf file, a checkpoint directory or a name in the library."
-        ),
-    ] = "demo",
-    prompt: Annotated[
-        str | None, typer.Argument(metavar="PROMPT", help="Answer this once and exit.", show_default=False)
-    ] = None,
-    system: Annotated[str | None, typer.Option(help="System prompt.", show_default=False)] = None,
-    session: Annotated[
-        str | None,
-        typer.Option(
-            help="Save the conversation under this name (or .json path) and resume it.", show_default=False
-        ),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(help="0 (always the likeliest) to 2.", show_default="the model's, else 0.7"),
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(help="Share of probability to draw from.", show_default="the model's, else 0.95"),
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(help="Longest answer in tokens.", show_default="until the context is full")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes answers repeatable.", show_default="random")] = None,
-    stop: Annotated[
-        list[str] | None,
-        typer.Option(help="End the answer before this text; repeatable.", show_default=False),
-    ] = None,
-    context: ContextOpt = None,
+    model: ChatModelArg = None,
+    prompt: PromptArg = None,
+    continues: ContinueOpt = False,
+    session: SessionOpt = None,
+    no_save: NoSaveOpt = False,
+    system: SystemOpt = None,
+    persona: PersonaOpt = None,
+    overflow: OverflowOpt = "compact",
+    temperature: TemperatureOpt = None,
+    top_p: TopPOpt = None,
+    top_k: TopKOpt = None,
+    min_p: MinPOpt = None,
+    max_tokens: MaxTokensOpt = None,
+    stop: StopOpt = None,
+    presence_penalty: PresencePenaltyOpt = None,
+    frequency_penalty: FrequencyPenaltyOpt = None,
+    repeat_penalty: RepeatPenaltyOpt = None,
+    n: NOpt = None,
+    logit_bias: LogitBiasOpt = None,
+    seed: SeedOpt = None,
+    json_schema: JsonSchemaOpt = None,
+    grammar: GrammarOpt = None,
+    context: ChatContextOpt = "auto",
     threads: ThreadsOpt = None,
+    gpu_layers: GpuLayersOpt = "auto",
+    cache_type: CacheTypeOpt = "f16",
+    flash_attention: FlashAttentionOpt = "auto",
+    lora: LoraOpt = None,
+    template: TemplateOpt = None,
+    markdown: MarkdownOpt = False,
+    think: ThinkOpt = "dim",
+    fail_on_length: FailOnLengthOpt = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
-) -> None:
+) -> int:
     """Talk to a model.
 
-    Interactively, or once with PROMPT or piped input. In the chat `quit`, `/quit` or Ctrl-D end it,
-    Ctrl-C stops an answer. Piped input is one prompt; when its last line is `quit` it is a
+    In a terminal, or once with PROMPT, piped input or both. Conversations are saved as they happen;
+    `-c` goes on with the last one. In the chat `/help` lists the commands, Ctrl-C stops an answer,
+    `quit` or Ctrl-D end it. Piped input is one prompt; when its last line is `quit` it is a
     conversation, one message a line.
     """
     out = Output("chat", as_json=json, quiet=quiet)
-    from localllm.chatting import Chat
-    from localllm.cli.chat_view import converse, interact
-    from localllm.engine import SamplingOptions
-    from localllm.verbs.load import load
+    from localllm.cli.chat.opening import hold
+    from localllm.cli.chat.screen import Screen
+    from localllm.cli.chat.wishes import Wishes
 
-    options = SamplingOptions(
-        temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed, stop=tuple(stop or ())
+    wishes = Wishes(
+        model=model,
+        prompt=prompt,
+        system=system,
+        persona=persona,
+        continues=continues,
+        session=session,
+        no_save=no_save,
+        overflow=overflow,
+        context=context,
+        threads=threads,
+        gpu_layers=gpu_layers,
+        cache_type=cache_type,
+        flash_attention=flash_attention,
+        lora=lora or (),
+        template=template,
+        markdown=markdown,
+        think=think,
+        sampling={
+            "temperature": temperature,
+            "top_p": top_p,
+            "top_k": top_k,
+            "min_p": min_p,
+            "max_tokens": max_tokens,
+            "stop": stop,
+            "presence_penalty": presence_penalty,
+            "frequency_penalty": frequency_penalty,
+            "repeat_penalty": repeat_penalty,
+            "n": n,
+            "logit_bias": logit_bias,
+            "seed": seed,
+            "json_schema": json_schema,
+            "grammar": grammar,
+        },
     )
-    piped = None if prompt is not None or sys.stdin.isatty() else sys.stdin.read()
-    with load(model, context_size=context, threads=threads, emit=out.emit) as engine:
-        conversation = Chat(engine, options, model=model, system=system, session=session, emit=out.emit)
-        if prompt is None and piped is None:
-            interact(conversation, out)
-        else:
-            converse(conversation, prompt if prompt is not None else piped or "", out)
+    return hold(wishes, Screen(out), fail_when_cut=fail_on_length)
