@@ -168,9 +168,15 @@ def temporary_directory() -> Iterator[Path]:
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(path, ignore_errors=True)
     with translated_errors(place):
-        directory = tempfile.TemporaryDirectory(prefix=f"{_TEMPORARY}{os.getpid()}-")
-    with directory as folder:
-        yield Path(folder)
+        folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
+    try:
+        yield folder
+    finally:
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        except BaseException:  # Ctrl-C at this very moment
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def require_distinct(source: Path, target: Path) -> None:

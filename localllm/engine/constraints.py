@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from localllm.engine.options import SamplingOptions
 from localllm.engine.prompts import Prompts
+from localllm.errors import UsageError
 from localllm.events import Emit, Notice
 from localllm.native.grammar import Grammar, check_grammar, compile_schema
+from localllm.native.model import Model
 
 _KEPT_GRAMMARS = 16
 
@@ -15,16 +15,24 @@ _KEPT_GRAMMARS = 16
 class Constraints:
     """Turns the constraints of requests into what the sampler takes; grammars are checked once."""
 
-    def __init__(self, path: Path, prompts: Prompts, emit: Emit) -> None:
-        self._path = path
+    def __init__(self, model: Model, prompts: Prompts, emit: Emit) -> None:
+        self._model = model
         self._prompts = prompts
         self._emit = emit
         self._grammars: dict[tuple[str, bool], Grammar] = {}
 
     def biases(self, options: SamplingOptions) -> tuple[tuple[int, float], ...]:
-        """Return (token, bias) pairs; a text stands for each of its tokens, once."""
+        """Return (token, bias) pairs; a text stands for each of its tokens, once.
+
+        Raise UsageError for a token that is none.
+        """
         found: list[tuple[int, float]] = []
+        last = self._model.vocabulary_size - 1
         for token, bias in options.logit_bias:
+            if isinstance(token, int) and token > last:
+                raise UsageError(
+                    f"logit_bias names token {token}, but this model's tokens go from 0 to {last}"
+                )
             tokens = [token] if isinstance(token, int) else sorted(set(self._prompts.text_tokens(token)))
             found += [(each, bias) for each in tokens]
         return tuple(found)
@@ -41,7 +49,7 @@ class Constraints:
         key = (text, is_schema)
         if key not in self._grammars:
             make = compile_schema if is_schema else check_grammar
-            made = make(text, self._path)
+            made = make(text, self._model.path)
             if made.ignored:
                 names = ", ".join(f"`{name}`" for name in made.ignored)
                 self._emit(Notice(f"the JSON schema's {names} cannot be enforced", topic="schema-keywords"))

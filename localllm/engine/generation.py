@@ -110,7 +110,7 @@ class Generation:
             if self._is_interrupted():
                 raise InterruptedDecodeError
             used += len(speaking)
-            if used >= self._workspace.size and not self._make_room(used + 1):
+            if used + len(speaking) > self._workspace.size and not self._make_room(used + len(speaking)):
                 for voice in speaking:
                     voice.reason = FinishReason.LENGTH
                 return

@@ -60,11 +60,11 @@ class LlamaEngine(Engine):
         except BaseException:
             self.close()
             raise
-        self._constraints = Constraints(path, self._prompts, emit)
+        self._constraints = Constraints(self._model, self._prompts, emit)
         self.name = self._header.text(Key.NAME) or path.stem
         self.training_context = self._model.training_context
         self.has_template = template is not None
-        self.can_keep_state = not self._model.is_recurrent
+        self.can_keep_state = not self._model.is_hybrid  # nobody has shown yet that those go on rightly
 
     @property
     def context_size(self) -> int:

@@ -28,7 +28,8 @@ _GRAMMAR_ROOT = b"root"
 class SamplerSettings:
     """The knobs of one chain; temperature 0 means greedy.
 
-    `biases` are (token id, what is added to its logit); `grammar` is GBNF that `grammar.check` accepted.
+    `biases` are pairs of a token that exists and what is added to its logit; `grammar` is GBNF that
+    `check_grammar` accepted.
     """
 
     temperature: float
@@ -125,12 +126,6 @@ class Sampler:
         ]
 
     def _bias_sampler(self, biases: tuple[tuple[int, float], ...]) -> Any:
-        wrong = next((token for token, _ in biases if not 0 <= token < self._vocabulary_size), None)
-        if wrong is not None:
-            raise UsageError(
-                f"logit_bias names token {wrong}, but this model's tokens go from 0 to "
-                f"{self._vocabulary_size - 1}"
-            )
         entry = self._library.llama_logit_bias
         entries = (entry * len(biases))(*(entry(token, bias) for token, bias in biases))
         return self._library.llama_sampler_init_logit_bias(self._vocabulary_size, len(biases), entries)

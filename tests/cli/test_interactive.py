@@ -60,7 +60,7 @@ def test_control_c_stops_the_answer_and_keeps_it(demo_files: dict[str, Path], tm
     pressed = time.monotonic()
     chat.send(CTRL_C)
     chat.expect(FIGURES + ".*stopped")
-    assert time.monotonic() - pressed < 1.5  # 0.5 s, and a busy machine
+    assert time.monotonic() - pressed < 3  # half a second, and a busy machine
     chat.await_prompt()
     assert [message["role"] for message in saved_messages()] == ["user", "assistant"]
     chat.run("/set temperature 0", "given")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from localllm.errors import GenerationError, UsageError
+from localllm.errors import GenerationError
 from localllm.native.model import Model
 from localllm.native.sampler import PENALTY_WINDOW, Sampler, SamplerSettings
 
@@ -150,11 +150,6 @@ def test_biases_are_added(model: Model, logits: Floats) -> None:
     found = left(model, settings, logits)
     assert found.get(8, 0.0) < 1e-30
     check({**found, 8: float(softmax(expected)[8])}, expected)
-
-
-def test_a_bias_for_a_token_that_is_none_is_refused(model: Model) -> None:
-    with pytest.raises(UsageError, match=f"token {model.vocabulary_size}"):
-        Sampler(replace(NEUTRAL, biases=((model.vocabulary_size, 1.0),)), model)
 
 
 def test_bias_and_penalties_come_before_what_cuts(model: Model, logits: Floats) -> None:

@@ -40,11 +40,12 @@ class Outcome:
 
     @property
     def was_interrupted(self) -> bool:
+        """Return whether somebody stopped an answer."""
         return any(told.finish_reason is FinishReason.INTERRUPTED for told in self.answers)
 
     @property
     def was_cut(self) -> bool:
-        """Whether an answer reached its token limit or filled the context."""
+        """Return whether an answer reached its token limit or filled the context."""
         return any(told.finish_reason is FinishReason.LENGTH for told in self.answers)
 
     def to_json(self) -> dict[str, Any]:

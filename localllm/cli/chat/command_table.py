@@ -20,6 +20,7 @@ _KEYS = (
 
 
 def show_help(talk: Talk, argument: str) -> None:
+    """Explain all commands and keys, or one command."""
     if argument:
         command = find_command(argument.split()[0].lstrip("/"), COMMANDS)
         talk.screen.rows([(command.usage, command.help)])

@@ -26,6 +26,7 @@ class Command:
 
     @property
     def usage(self) -> str:
+        """Return how the command is written."""
         return f"/{self.name} {self.argument}".rstrip()
 
 

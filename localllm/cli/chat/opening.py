@@ -17,7 +17,9 @@ from localllm.cli.chat.talk import Talk
 from localllm.cli.chat.wishes import Plan, Wishes, planned
 from localllm.engine import Engine
 from localllm.errors import NotFoundError, UsageError
+from localllm.store import resolve
 from localllm.verbs.load import load
+from localllm.verbs.pull import have
 
 
 def hold(wishes: Wishes, screen: Screen, *, fail_when_cut: bool = False) -> int:
@@ -48,6 +50,10 @@ def opened(plan: Plan, screen: Screen) -> Iterator[Talk]:
     def load_engine(reference: str) -> Engine:
         return load(reference, options=plan.engine, emit=screen.emit)
 
+    def require_model(reference: str) -> None:
+        have(reference, emit=screen.emit)
+        resolve(reference)
+
     try:
         with screen.waiting(f"loading {plan.model}"):
             engine = load_engine(plan.model)
@@ -71,6 +77,7 @@ def opened(plan: Plan, screen: Screen) -> Iterator[Talk]:
             chat,
             screen,
             load_engine,
+            require_model,
             think=plan.think,
             markdown=plan.markdown,
             grows=plan.engine.context is None,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from localllm import sessions
 from localllm.cli.chat.commands import Command
-from localllm.cli.chat.model_names import completions, lasting, other_model
+from localllm.cli.chat.model_names import completions, other_model
+from localllm.cli.chat.switching import switch_model
 from localllm.cli.chat.talk import Talk
 from localllm.errors import UsageError
 from localllm.publication import publishing
@@ -34,6 +35,7 @@ def save(talk: Talk, argument: str) -> None:
 
 
 def load(talk: Talk, argument: str) -> None:
+    """Go on with another saved conversation, or list them."""
     if not argument:
         rows = [
             (entry.name, f"{entry.messages} messages", entry.problem or entry.first_words)
@@ -56,14 +58,13 @@ def load(talk: Talk, argument: str) -> None:
 
 
 def model(talk: Talk, argument: str) -> None:
+    """Go on with another model; the one that talks stays when that cannot be loaded."""
     if not argument:
         talk.screen.line(f"{talk.chat.model}; `/model NAME` or `/model :LEVEL` goes on with another")
         return
     reference = other_model(talk.chat.model, argument)
     with talk.screen.waiting("loading"):
-        before, engine = talk.chat.engine, talk.load_engine(reference)
-        talk.chat.switch(engine, lasting(reference))
-        before.close()
+        switch_model(talk, reference)
     talk.screen.status(f"{talk.chat.model} goes on, context {talk.chat.engine.context_size} tokens")
 
 

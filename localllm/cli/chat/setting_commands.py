@@ -33,6 +33,7 @@ _VIEW_SETTINGS = {
 
 
 def system(talk: Talk, argument: str) -> None:
+    """Show, change or remove the system prompt."""
     if not argument:
         talk.screen.line(talk.chat.system or "there is no system prompt")
         return
@@ -42,6 +43,7 @@ def system(talk: Talk, argument: str) -> None:
 
 
 def persona(talk: Talk, argument: str) -> None:
+    """Take the system prompt of a persona, or list them."""
     if not argument:
         talk.screen.line(f"{talk.chat.persona or 'no persona'}; there are {', '.join(persona_names())}")
         return
@@ -50,6 +52,7 @@ def persona(talk: Talk, argument: str) -> None:
 
 
 def set_option(talk: Talk, argument: str) -> None:
+    """Change an option, show one, or list what there is."""
     if not argument:
         _list_options(talk)
         return
@@ -64,6 +67,7 @@ def set_option(talk: Talk, argument: str) -> None:
 
 
 def show(talk: Talk, _argument: str) -> None:
+    """Show what is in effect, and for sampling options where it comes from."""
     chat, usage = talk.chat, talk.chat.usage()
     kept = chat.name or ("saved from the first message on" if chat.is_saved else "not saved")
     talk.screen.rows(
@@ -82,6 +86,7 @@ def show(talk: Talk, _argument: str) -> None:
 
 
 def stats(talk: Talk, _argument: str) -> None:
+    """Show the figures of the last answer and of this run."""
     rows = last_rows(talk.chat)
     if not rows:
         talk.screen.line("nothing was answered yet")
@@ -96,6 +101,7 @@ def stats(talk: Talk, _argument: str) -> None:
 
 
 def tokens(talk: Talk, argument: str) -> None:
+    """Show how full the context is, or count the tokens of a text."""
     chat, engine = talk.chat, talk.chat.engine
     if argument:
         talk.screen.line(f"{engine.count_text(unquoted(argument))} tokens")

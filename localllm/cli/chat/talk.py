@@ -16,8 +16,6 @@ from localllm.cli.chat.looks import looks_of
 from localllm.cli.chat.screen import Screen
 from localllm.engine import Chunk, Engine, Statistics
 
-EngineLoader = Callable[[str], Engine]
-
 
 @dataclass
 class Totals:
@@ -29,6 +27,7 @@ class Totals:
     completion_tokens: int = 0
 
     def add(self, statistics: Statistics) -> None:
+        """Count the answers to a message in."""
         self.answers += statistics.answers
         self.prompt_tokens += statistics.prompt_tokens
         self.cached_tokens += statistics.cached_tokens
@@ -37,15 +36,17 @@ class Totals:
 
 @dataclass
 class Talk:
-    """`load_engine` opens the model behind a reference; `draft` is to be changed in the input line.
+    """`load_engine` opens the model behind a reference, `require_model` finds out whether there is one.
 
-    With `is_editing` the next message takes the place of the last question. `grows` tells that the context
-    may become as large as the model allows, `tells_figures` that a line of them follows every answer.
+    `draft` is to be changed in the input line; with `is_editing` the next message takes the place of the last
+    question. `grows` tells that the context may become as large as the model allows, `tells_figures` that a
+    line of them follows every answer.
     """
 
     chat: Chat
     screen: Screen
-    load_engine: EngineLoader
+    load_engine: Callable[[str], Engine]
+    require_model: Callable[[str], object]
     think: Think = Think.DIM
     markdown: bool = False
     grows: bool = False

@@ -27,10 +27,12 @@ def ask(talk: Talk, message: str) -> None:
 
 
 def regenerate(talk: Talk, _argument: str = "") -> None:
+    """Answer the last message anew."""
     talk.answer(talk.chat.regenerate())
 
 
 def edit(talk: Talk, argument: str) -> None:
+    """Put another text in place of the last message and answer it; without one, offer the old for editing."""
     if argument:
         talk.answer(talk.chat.edit(unquoted(argument)))
         return
@@ -41,6 +43,7 @@ def edit(talk: Talk, argument: str) -> None:
 
 
 def undo(talk: Talk, _argument: str) -> None:
+    """Take the last message and its answer back."""
     question = talk.chat.undo()
     if question is None:
         raise UsageError("nothing was asked yet")
@@ -48,6 +51,7 @@ def undo(talk: Talk, _argument: str) -> None:
 
 
 def clear(talk: Talk, _argument: str) -> None:
+    """Begin a new conversation."""
     name = talk.chat.name
     talk.chat.clear()
     talk.attachments.clear()
@@ -55,6 +59,7 @@ def clear(talk: Talk, _argument: str) -> None:
 
 
 def copy(talk: Talk, argument: str) -> None:
+    """Put the last answer, or the last code in it, on the clipboard."""
     words = argument.split()
     unknown = next((word for word in words if word not in ("code", "terminal")), None)
     if unknown is not None:
@@ -73,6 +78,7 @@ def copy(talk: Talk, argument: str) -> None:
 
 
 def attach_file(talk: Talk, argument: str) -> None:
+    """Put a text file into the next message, take all out again, or list them."""
     if argument == _NOTHING:
         talk.attachments.clear()
         talk.screen.status("nothing is attached")

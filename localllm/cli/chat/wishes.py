@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from localllm import sessions
+from localllm.chat_template.named import find_template
 from localllm.chatting import Memory
 from localllm.cli.chat.answer_view import Think
 from localllm.cli.chat.sampling import sampling_options
-from localllm.cli.chat.text_files import read_text_file
 from localllm.conversation import Overflow
 from localllm.engine import EngineOptions, SamplingOptions
 from localllm.errors import UsageError
@@ -135,12 +135,8 @@ def _engine_options(wishes: Wishes) -> EngineOptions:
         cache_type_v=values or keys,
         flash_attention=wishes.flash_attention,
         adapters=tuple(_adapter(text) for text in wishes.lora),
-        template=None if wishes.template is None else _template(wishes.template),
+        template=None if wishes.template is None else find_template(wishes.template),
     )
-
-
-def _template(text: str) -> str:
-    return read_text_file(Path(text).expanduser(), "the template")
 
 
 def _whole(name: str, text: str, words: str) -> int:

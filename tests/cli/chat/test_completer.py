@@ -20,7 +20,7 @@ from localllm.engine import ScriptedEngine
 @pytest.fixture
 def completer() -> ChatCompleter:
     chat = Chat(ScriptedEngine(["Hi"]), model="demo", memory=None)
-    return ChatCompleter(Talk(chat, Screen(Output("chat")), lambda _: ScriptedEngine(["Hi"])))
+    return ChatCompleter(Talk(chat, Screen(Output("chat")), lambda _: ScriptedEngine(["Hi"]), lambda _: None))
 
 
 def completed(completer: ChatCompleter, text: str) -> list[str]:

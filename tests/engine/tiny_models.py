@@ -1,0 +1,70 @@
+"""Tiny models that do not simply keep everything: one with sliding windows, one with a state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from localllm.gguf_file.format import Key
+from localllm.gguf_file.writer import float32, string, uint32
+from tests.conversion.tiny_families import write_tiny_family
+from tests.tiny_gguf import _spm_vocabulary, raw_tensor, write_gguf
+
+_WIDTH, _INNER, _STATE, _STEP, _CONVOLUTION = 64, 128, 16, 4, 4
+
+
+def build_windowed(directory: Path) -> Path:
+    """Write a Gemma 3 of two layers, one of which looks back over 16 tokens."""
+    from localllm.assembly import Recipe
+    from localllm.conversion.convert import convert
+
+    checkpoint = write_tiny_family(directory / "gemma3", "gemma3")
+    return convert(Recipe(checkpoint), output=directory / "gemma3.gguf").path
+
+
+def build_mamba(path: Path, layers: int = 2) -> Path:
+    """Write a Mamba with random weights: a state in place of an attention cache."""
+    generator = np.random.default_rng(5)
+
+    def random(*shape: int, scale: float = 0.3) -> np.ndarray:
+        return (generator.standard_normal(shape) * scale).astype(np.float32)
+
+    vocabulary = _spm_vocabulary()
+    rows = len(vocabulary[Key.TOKENS].value)
+    tensors = {
+        "token_embd.weight": random(rows, _WIDTH),
+        "output_norm.weight": np.ones(_WIDTH, np.float32),
+        "output.weight": random(rows, _WIDTH),
+    }
+    for layer in range(layers):
+        prefix = f"blk.{layer}."
+        tensors |= {
+            prefix + "attn_norm.weight": np.ones(_WIDTH, np.float32),
+            prefix + "ssm_in.weight": random(2 * _INNER, _WIDTH),
+            prefix + "ssm_conv1d.weight": random(_INNER, _CONVOLUTION),
+            prefix + "ssm_conv1d.bias": random(_INNER),
+            prefix + "ssm_x.weight": random(_STEP + 2 * _STATE, _INNER),
+            prefix + "ssm_dt.weight": random(_INNER, _STEP),
+            prefix + "ssm_dt.bias": random(_INNER),
+            prefix + "ssm_a": -np.abs(random(_INNER, _STATE, scale=1.0)),
+            prefix + "ssm_d": random(_INNER),
+            prefix + "ssm_out.weight": random(_WIDTH, _INNER),
+        }
+    metadata = {
+        Key.ARCHITECTURE: string("mamba"),
+        Key.NAME: string("tiny mamba"),
+        "mamba.context_length": uint32(512),
+        "mamba.embedding_length": uint32(_WIDTH),
+        "mamba.feed_forward_length": uint32(0),
+        "mamba.block_count": uint32(layers),
+        "mamba.attention.head_count": uint32(0),
+        "mamba.attention.layer_norm_rms_epsilon": float32(1e-5),
+        "mamba.ssm.conv_kernel": uint32(_CONVOLUTION),
+        "mamba.ssm.inner_size": uint32(_INNER),
+        "mamba.ssm.state_size": uint32(_STATE),
+        "mamba.ssm.time_step_rank": uint32(_STEP),
+        **vocabulary,
+    }
+    write_gguf(path, metadata, {name: raw_tensor(values) for name, values in tensors.items()})
+    return path
