@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from localllm.engine import Engine, SamplingOptions
+    from localllm.engine import Engine, EngineOptions, SamplingOptions
     from localllm.errors import LocalLLMError
     from localllm.quantization.options import QuantizationOptions
     from localllm.verbs.compare import compare
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "Engine": "localllm.engine",
+    "EngineOptions": "localllm.engine",
     "LocalLLMError": "localllm.errors",
     "QuantizationOptions": "localllm.quantization.options",
     "SamplingOptions": "localllm.engine",
@@ -54,6 +55,7 @@ _LAZY = {
 
 __all__ = [
     "Engine",
+    "EngineOptions",
     "LocalLLMError",
     "QuantizationOptions",
     "SamplingOptions",

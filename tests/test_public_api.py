@@ -11,6 +11,7 @@ from tests.cli.process import environment
 
 PUBLIC = [
     "Engine",
+    "EngineOptions",
     "LocalLLMError",
     "QuantizationOptions",
     "SamplingOptions",

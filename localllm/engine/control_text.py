@@ -23,7 +23,7 @@ _CONTROL = (
 )  # what llama.cpp takes for text unless told otherwise
 _SPECIAL = _CONTROL | TokenAttribute.USER_DEFINED
 _C_SPACE = " \t\n\v\f\r"
-_KEPT_VERDICTS = 4096
+_KEPT_VERDICTS = 512
 _ANCHORS = ("\n", "\t", " ", "a")  # what a letter is looked at behind; nothing merges with all of them
 # private letters that no template changes
 _MARK_BEGINS, _MARK_ENDS = "\U000f5a31", "\U000f5a32"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from localllm.chat_template import ChatTemplate, prepare
 from localllm.engine import state_file
+from localllm.engine.adapter_files import require_adapter
 from localllm.engine.base import Engine, Messages, Setting, StateInfo
 from localllm.engine.chunks import Chunk
 from localllm.engine.constraints import Constraints
@@ -15,18 +16,14 @@ from localllm.engine.defaults import effective, read_generation_config, recommen
 from localllm.engine.engine_options import EngineOptions
 from localllm.engine.fingerprint import fingerprint_of
 from localllm.engine.generation import Generation, Voice
+from localllm.engine.loading import load_model
 from localllm.engine.options import MAX_SEED, SamplingOptions
 from localllm.engine.prompts import Prompts
 from localllm.engine.sizing import Sizing, tell_about_gpus
-from localllm.engine.workspace import Shape, Workspace
 from localllm.errors import GenerationError, ModelLoadError, StateError
-from localllm.events import Emit, Notice, ignore
-from localllm.gguf_file import GGUFHeader
+from localllm.events import Emit, ignore
 from localllm.gguf_file.format import Key
 from localllm.gguf_file.preflight import read_loadable
-from localllm.machine import usable_cores
-from localllm.native.adapter import Adapters
-from localllm.native.model import Model
 from localllm.native.sampler import Sampler, SamplerSettings
 
 _ANSWER_ROOM = 1024  # tokens that an answer of no given length should find room for
@@ -43,18 +40,21 @@ class LlamaEngine(Engine):
         *,
         emit: Emit = ignore,
     ) -> None:
-        prepare()  # the template's process starts while the model is loaded
         self._path = path
         self._options = options
         self._emit = emit
         self._interrupted = False
         self._header = read_loadable(path)
+        self._template_source = options.template or self._header.text(Key.CHAT_TEMPLATE)
+        if self._template_source:
+            prepare()  # its process starts while the model is loaded
         self._settings = recommended(self._header, read_generation_config(path.parent))
         self._sizing = Sizing(path, self._header, options)
+        for adapter, _ in options.adapters:
+            require_adapter(adapter, self._header)
         tell_about_gpus(options, emit)
-        self._model, self._workspace = self._load()
+        self._model, self._workspace = load_model(path, self._header, options, self._sizing, emit)
         try:
-            self._template_source = options.template or self._header.text(Key.CHAT_TEMPLATE)
             template = self._compile_template(self._template_source)
             self._prompts = Prompts(self._model, self._header, template, emit)
         except BaseException:
@@ -133,53 +133,6 @@ class LlamaEngine(Engine):
         self._workspace.close()
         self._model.close()
 
-    # loading --------------------------------------------------------------------------------
-
-    def _load(self) -> tuple[Model, Workspace]:
-        """Load the model, with fewer layers on the GPUs where it does not work out."""
-        context = self._options.context or self._sizing.first_context(_trained(self._header))
-        counts = self._sizing.layer_counts(self._options.gpu_layers, context)
-        for count in counts:
-            try:
-                loaded = self._load_with(count, context)
-            except ModelLoadError:
-                if count is counts[-1]:
-                    raise
-                continue
-            if count is not counts[0]:
-                self._emit(
-                    Notice(
-                        f"the GPU's memory was not enough for {counts[0]} layers: {count} are on it",
-                        topic="fewer-gpu-layers",
-                    )
-                )
-            return loaded
-        raise AssertionError("there is always a number of layers to try")
-
-    def _load_with(self, gpu_layers: int | None, context: int) -> tuple[Model, Workspace]:
-        options = self._options
-        model = Model(self._path, gpu_layers=gpu_layers)
-        try:
-            if options.context and options.context > model.training_context:
-                self._emit(
-                    Notice(
-                        f"the context of {options.context} tokens is larger than the "
-                        f"{model.training_context} this model was trained for",
-                        topic="context-beyond-training",
-                    )
-                )
-            shape = Shape(
-                size=context,
-                threads=options.threads or usable_cores(),
-                cache_type_k=options.cache_type_k,
-                cache_type_v=options.cache_type_v,
-                flash_attention=options.flash_attention,
-            )
-            return model, Workspace(model, shape, Adapters(model, options.adapters))
-        except BaseException:
-            model.close()
-            raise
-
     def _compile_template(self, source: str) -> ChatTemplate | None:
         if not source:
             return None
@@ -238,9 +191,3 @@ class LlamaEngine(Engine):
             biases=self._constraints.biases(options),
             grammar=self._constraints.grammar(options),
         )
-
-
-def _trained(header: GGUFHeader) -> int:
-    """Return the context a model was trained for, by its header."""
-    trained = header.architecture_integer("context_length")
-    return trained if trained and trained > 0 else _NO_LIMIT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from localllm.native.library import Device
 FIRST_CONTEXT = 4096
 SMALLEST_CONTEXT = 512
 _CELLS = 256  # llama.cpp makes contexts of whole blocks
+_STATUS = Path("/proc/self/status")
+_ANONYMOUS = re.compile(r"^RssAnon:\s*(\d+) kB", re.MULTILINE)
 _FEWER = (1.0, 0.75, 0.5, 0.25, 0.0)  # shares of the layers to try when it does not work out
 
 
@@ -33,11 +36,15 @@ class Sizing:
         self._weight_bytes = max(header.tensor_bytes, sum(files) if len(files) > 1 else 0)
 
     def first_context(self, training_context: int) -> int:
-        """Return the context to begin with when none is given: 4096 tokens, or fewer that fit."""
-        size = min(FIRST_CONTEXT, training_context)
+        """Return the context to begin with when none is given: 4096 tokens, or fewer that fit.
+
+        A model too large for the memory runs from the disk, whatever its context.
+        """
+        usual = min(FIRST_CONTEXT, training_context)
+        size = usual
         while size > SMALLEST_CONTEXT and not self.fits(size):
             size //= 2
-        return size
+        return size if self.fits(size) else usual
 
     def larger_context(self, needed: int, current: int, limit: int) -> int | None:
         """Return a context for `needed` tokens, of twice the current one's size or more where that fits.
@@ -56,8 +63,12 @@ class Sizing:
         if self._footprint is None:
             return True  # nobody knows; llama.cpp says so when it does not
         room = available_memory_bytes() + sum(device.free_bytes for device in self._gpus)
-        held = self._context_bytes(current) if current else 0
-        return self._weight_bytes + self._context_bytes(size) <= int(MEMORY_SHARE * room) + held
+        held, weights = 0, self._weight_bytes
+        if current:
+            held = self._context_bytes(current)
+            # weights read from the file still count as available, those that were rearranged do not
+            weights -= min(weights, max(0, _own_memory_bytes() - held))
+        return weights + self._context_bytes(size) <= int(MEMORY_SHARE * room) + held
 
     def layer_counts(self, wanted: int | str, context: int) -> list[int | None]:
         """Return the numbers of layers to try putting onto the GPUs, the best first; None means all."""
@@ -83,6 +94,16 @@ class Sizing:
     def _footprint_bytes(self, size: int, kind: str) -> int:
         assert self._footprint is not None
         return self._footprint.cache_bytes(size, kind)
+
+
+def _own_memory_bytes() -> int:
+    """Return the memory this process has that no file backs, 0 where the system does not say."""
+    try:
+        status = _STATUS.read_text("ascii", "replace")
+    except OSError:
+        return 0
+    found = _ANONYMOUS.search(status)
+    return int(found[1]) * 1024 if found else 0
 
 
 def tell_about_gpus(options: EngineOptions, emit: Emit) -> None:

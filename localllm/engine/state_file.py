@@ -3,6 +3,8 @@
 llama.cpp ends the process over a damaged file. So nothing is handed to it whose bytes are not those that were
 written: the seal at the end holds their checksum, and the fingerprint of the engine that wrote them.
 
+For the same reason the file is not forced onto the disk: what a power cut leaves of it is found to be damaged.
+
 Layout: llama.cpp's bytes, the seal as JSON, its length in 8 bytes (little-endian), `LLMSTATE`.
 """
 
@@ -52,8 +54,6 @@ def save_state(context: Context, tokens: list[int], path: Path, fingerprint: str
             encoded = json.dumps(asdict(seal)).encode()
             file.seek(size)
             file.write(encoded + len(encoded).to_bytes(8, "little") + _MAGIC)
-            file.flush()
-            os.fsync(file.fileno())
     except OSError as error:
         raise StorageError(f"the state cannot be written to {path}: {error.strerror}") from None
     return StateInfo(len(tokens), path.stat().st_size)

@@ -7,6 +7,7 @@ cannot always go back; then everything is read again, which is slow but right.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,10 @@ from localllm.native.model import Model
 from localllm.native.state import read_sequence, write_sequence
 
 BATCH_TOKENS = 512
+_FEWEST_TOKENS = 64
+# llama.cpp can be stopped between the operations of a batch, so none may take longer than this
+_LONGEST_OPERATION_SECONDS = 0.4
+_LARGE_MODEL = 8 * 10**9  # weights: of these nobody knows before the first batch how slow they are
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,24 @@ class Shape:
 
 
 class Workspace:
-    """A context of `model` and the tokens that sequence 0 of it holds. Close it before the model."""
+    """A context of `model` and the tokens that sequence 0 of it holds. Close it before the model.
 
-    def __init__(self, model: Model, shape: Shape, adapters: Adapters) -> None:
+    `largest_share` is what the largest operation takes of all the work, `weights` how many there are.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        shape: Shape,
+        adapters: Adapters,
+        *,
+        weights: int = 0,
+        largest_share: float = 0.0,
+    ) -> None:
         self._model = model
         self._adapters = adapters
+        self._largest_share = largest_share
+        self._batch_tokens = BATCH_TOKENS if weights < _LARGE_MODEL else BATCH_TOKENS // 4
         self.tokens: list[int] = []
         self.shape = shape
         self.context = self._make(shape)
@@ -57,14 +75,27 @@ class Workspace:
         holds a beginning of the prompt.
         """
         known = self._go_back_to(_common_length(self.tokens, prompt[:-1]))
-        for start in range(known, len(prompt), BATCH_TOKENS):
+        while len(self.tokens) < len(prompt):
             if is_interrupted():
                 raise InterruptedDecodeError
-            batch = prompt[start : start + BATCH_TOKENS]
+            start = len(self.tokens)
+            batch = prompt[start : start + self._batch_tokens]
+            began = time.perf_counter()
             with _Repairing(self):
                 self.context.decode(batch, start=start)
             self.tokens += batch
+            self._pace(len(batch), time.perf_counter() - began)
         return known
+
+    def _pace(self, tokens: int, seconds: float) -> None:
+        """Make the batches as large as they may be for Ctrl-C to work soon."""
+        if tokens < self._batch_tokens:
+            return
+        operation = seconds * self._largest_share
+        if operation > _LONGEST_OPERATION_SECONDS:
+            self._batch_tokens = max(_FEWEST_TOKENS, self._batch_tokens // 2)
+        elif operation < _LONGEST_OPERATION_SECONDS / 4:
+            self._batch_tokens = min(BATCH_TOKENS, self._batch_tokens * 2)
 
     def step(self, steps: Sequence[tuple[int, int, int]]) -> None:
         """Decode a token each of several sequences: (token, position, sequence); sequence 0 is remembered."""

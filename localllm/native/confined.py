@@ -25,6 +25,7 @@ Function = Callable[[dict[str, Any]], Any]
 
 _MEGABYTE = 1024 * 1024
 _START_SECONDS = 60.0  # a busy machine may take long to start a process; that is not the function's fault
+_ORPHAN_SECONDS = 5.0  # a child whose parent died goes on for so much longer at most
 _LOOK_SECONDS = 0.05  # how often a running call is looked at
 
 
@@ -104,7 +105,7 @@ class _Child:
         if not self._ready:
             self._answer(_START_SECONDS, "start")
             self._ready = True
-        request = json.dumps({"entry": entry, "arguments": arguments}).encode()
+        request = json.dumps({"entry": entry, "arguments": arguments, "seconds": seconds}).encode()
         try:
             assert self._process.stdin is not None
             self._process.stdin.write(request + b"\n")
@@ -173,6 +174,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         module, _, name = request["entry"].partition(":")
+        _arm(request["seconds"] + _ORPHAN_SECONDS)
         try:
             function: Function = getattr(importlib.import_module(module), name)
             answer = {"result": function(request["arguments"])}
@@ -182,7 +184,14 @@ def main() -> None:
             answer = {"error": "is nested too deeply"}
         except Exception as error:
             answer = {"error": (str(error).splitlines() or [type(error).__name__])[0]}
+        _arm(0)
         _send(channel, answer)
+
+
+def _arm(seconds: float) -> None:
+    """Have the system end this process after so long, should the parent be gone by then; 0 takes it back."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _send(channel: IO[bytes], answer: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from localllm.errors import GenerationError, ModelLoadError
 from localllm.native import logs
 from localllm.native.library import llama
+from localllm.native.patience import load_patiently
 
 _MAX_TEXT_BYTES = 64 * 1024 * 1024
 _LOAD_MODE_NONE = 0  # LLAMA_LOAD_MODE_NONE: nothing is mapped into memory
@@ -51,7 +52,10 @@ class Model:
         if weightless:
             params.no_alloc, params.load_mode, params.n_gpu_layers = True, _LOAD_MODE_NONE, 0
         self._library = library
-        self._handle: Any = library.llama_model_load_from_file(_path_bytes(path), params)
+        name = _path_bytes(path)
+        self._handle: Any = load_patiently(
+            lambda params: library.llama_model_load_from_file(name, params), params, library.llama_model_free
+        )
         if not self._handle:
             reason = next(iter(logs.last_errors(2)), "the file was refused without a reason")
             raise ModelLoadError(f"llama.cpp cannot load {path}: {reason}")

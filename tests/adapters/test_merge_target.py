@@ -75,7 +75,7 @@ def test_a_missing_original_is_told(place: Path) -> None:
     result = localllm("merge", "./base-4bit", "./adapter", "--merge-into", "16bit", "-o", "merged", cwd=place)
     assert result.returncode == 1
     assert "the 16-bit original of base-4bit, `team/base`, is not on this machine" in result.stderr
-    assert "hint: download it" in result.stderr
+    assert "hint: `localllm pull team/base`" in result.stderr
     assert files_below(place) == before
 
 

@@ -87,6 +87,14 @@ def test_going_on_reads_only_what_is_new(engine: LlamaEngine, fresh: LlamaEngine
     assert_alike(logits, read(fresh, [*held, 5, 6, 7])[1])
 
 
+def test_several_answers_share_what_was_read(engine: LlamaEngine) -> None:
+    text = letters(700)
+    alone = answer(engine, text)
+    together = engine.answers(ask(text), GREEDY.changed(n=3))
+    assert {each.text for each in together} == {alone}
+    assert answer(engine, text) == alone
+
+
 def test_an_interrupted_prompt_leaves_a_usable_engine(engine: LlamaEngine, fresh: LlamaEngine) -> None:
     prompt = letters(2000)
     stream = engine.stream(ask(prompt), GREEDY)
@@ -150,3 +158,16 @@ def test_ctrl_c_works_through_a_signal(engine: LlamaEngine) -> None:
         signal.signal(signal.SIGINT, before)
     assert reasons[-1] in (FinishReason.INTERRUPTED, FinishReason.STOP)
     assert time.monotonic() - started < 30
+
+
+def test_batches_become_smaller_where_an_operation_takes_long(demo_path: Path) -> None:
+    with LlamaEngine(demo_path) as engine:
+        workspace = engine._workspace
+        assert workspace._batch_tokens == 512
+        workspace._largest_share = 0.1
+        workspace._pace(512, 10.0)  # one of ten seconds: too long to wait for
+        assert workspace._batch_tokens == 256
+        workspace._pace(100, 10.0)  # not a whole batch: says nothing
+        assert workspace._batch_tokens == 256
+        workspace._pace(256, 0.2)
+        assert workspace._batch_tokens == 512

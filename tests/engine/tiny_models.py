@@ -9,7 +9,7 @@ import numpy as np
 from localllm.gguf_file.format import Key
 from localllm.gguf_file.writer import float32, string, uint32
 from tests.conversion.tiny_families import write_tiny_family
-from tests.tiny_gguf import _spm_vocabulary, raw_tensor, write_gguf
+from tests.tiny_gguf import _spm_vocabulary, build_tiny_gguf, raw_tensor, write_gguf
 
 _WIDTH, _INNER, _STATE, _STEP, _CONVOLUTION = 64, 128, 16, 4, 4
 
@@ -68,3 +68,10 @@ def build_mamba(path: Path, layers: int = 2) -> Path:
     }
     write_gguf(path, metadata, {name: raw_tensor(values) for name, values in tensors.items()})
     return path
+
+
+def build_loud(path: Path) -> Path:
+    """Write a llama with random weights whose likeliest token is never a near tie."""
+    generator = np.random.default_rng(9)
+    output = (generator.standard_normal((277, 256)) * 2).astype(np.float32)
+    return build_tiny_gguf(path, tensors={"output.weight": raw_tensor(output)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from localllm.cli.chat.answer_view import AnswerView
@@ -76,21 +77,27 @@ def figures_of(statistics: Statistics | None) -> dict[str, Any]:
     }
 
 
+def _nothing() -> None:
+    return
+
+
 def show_answer(
     chunks: Iterator[Chunk],
     view: Callable[[int], AnswerView],
     *,
     opened: bool = False,
     stop: Stop | None = None,
-    before_text: Callable[[], None] = lambda: None,
+    before_text: Callable[[], None] = _nothing,
+    in_hiding: Callable[[], None] | None = None,
 ) -> Outcome:
     """Show the first answer as it comes, the others behind it, and return what there was.
 
     `view` makes the view of an answer by its number; `opened` tells that the prompt ended inside of
-    reasoning; `before_text` is called before something is shown for the first time.
+    reasoning; `before_text` is called before something is shown for the first time, `in_hiding`, if given,
+    for every piece of reasoning in place of showing it.
     """
     outcome = Outcome(opened=opened)
-    first = _Telling(view, 0, opened, before_text)
+    first = _Telling(lambda: view(0), opened, before_text, in_hiding)
     try:
         with _closing(chunks):  # what was said is kept now, also when it cannot be shown
             for chunk in chunks:
@@ -103,7 +110,7 @@ def show_answer(
         before_text()
         first.close()
     for index, told in enumerate(outcome.answers[1:], start=1):
-        other = _Telling(view, index, opened, lambda: None)
+        other = _Telling(partial(view, index), opened, _nothing, in_hiding)
         other.tell(told.raw)
         other.close()
     return outcome
@@ -117,12 +124,17 @@ class _Telling:
     """Brings one answer to its view, reasoning told from what is said."""
 
     def __init__(
-        self, view: Callable[[int], AnswerView], index: int, opened: bool, before_text: Callable[[], None]
+        self,
+        make_view: Callable[[], AnswerView],
+        opened: bool,
+        before_text: Callable[[], None],
+        in_hiding: Callable[[], None] | None,
     ) -> None:
-        self._make, self._index = view, index
+        self._make_view = make_view
         self._view: AnswerView | None = None
         self._splitter = ReasoningSplitter(opened=opened)
         self._before_text = before_text
+        self._in_hiding = in_hiding
 
     def tell(self, text: str) -> None:
         self._show(self._splitter.feed(text))
@@ -136,9 +148,12 @@ class _Telling:
 
     def _show(self, parts: list[Part]) -> None:
         for part in parts:
+            if part.is_reasoning and self._in_hiding:
+                self._in_hiding()
+                continue
             if self._view is None:
                 self._before_text()
-                self._view = self._make(self._index)
+                self._view = self._make_view()
             if part.is_reasoning:
                 self._view.reason(part.text)
             else:

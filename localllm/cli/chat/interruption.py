@@ -6,10 +6,11 @@ asks the engine to stop, and who asked to leave does so when the answer has been
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
@@ -45,12 +46,15 @@ class Stop:
 
 
 @contextmanager
-def stoppable(interrupt: Callable[[], None]) -> Iterator[Stop]:
-    """Make signals call `interrupt`; afterwards raise KeyboardInterrupt if one of them asked to leave."""
+def stoppable(interrupt: Callable[[], None], *, hides_keys: bool = False) -> Iterator[Stop]:
+    """Make signals call `interrupt`; afterwards raise KeyboardInterrupt if one of them asked to leave.
+
+    With `hides_keys`, what is typed meanwhile does not show up, and stays in line for the next message.
+    """
     stop = Stop(interrupt)
     handlers: dict[int, Any] = {signal.SIGINT: stop.stop}
     handlers |= {number: stop.leave for name in _LEAVING if (number := getattr(signal, name, None))}
-    with _handled(handlers), _silent_keys():
+    with _handled(handlers), _silent_keys() if hides_keys else nullcontext():
         yield stop
     if stop.leaving:
         raise KeyboardInterrupt
@@ -87,7 +91,7 @@ def _handled(handlers: Mapping[int, Any]) -> Iterator[None]:
 
 @contextmanager
 def _silent_keys() -> Iterator[None]:
-    """Keep keys from showing up inside an answer. They stay in line for the next message."""
+    """Keep keys from showing up inside an answer."""
     before = _attributes()
     if before is None:
         yield
@@ -116,9 +120,11 @@ else:
     _SILENT = ~(termios.ECHO | termios.ICANON)
 
     def _attributes() -> list[Any] | None:
-        """Return how the terminal on stdin treats keys; None when there is no terminal."""
+        """Return how the terminal on stdin treats keys; None when there is none, or it is somebody else's."""
         try:
-            return termios.tcgetattr(sys.stdin.fileno())
+            descriptor = sys.stdin.fileno()
+            is_ours = os.tcgetpgrp(descriptor) == os.getpgrp()
+            return termios.tcgetattr(descriptor) if is_ours else None
         except (OSError, ValueError, termios.error):
             return None
 

@@ -36,7 +36,7 @@ def hold(wishes: Wishes, screen: Screen, *, fail_when_cut: bool = False) -> int:
                 raise UsageError("`--json` needs something to answer", hint="give a PROMPT or pipe one in")
             threading.Thread(target=prepare_input, daemon=True).start()  # while the model is loaded
             talk = stack.enter_context(opened(plan, screen))
-            talk.tells_figures = True
+            talk.is_interactive = True
             interact(talk, open_input(talk))
             return 0
         script = script_of(plan.prompt, read_piped(screen))

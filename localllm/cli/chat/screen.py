@@ -82,6 +82,11 @@ class Screen:
         finally:
             self.calm()
 
+    def goes_on(self, what: str) -> None:
+        """Say what is waited for by now."""
+        if self._waiting:
+            self._waiting.what = what
+
     def calm(self) -> None:
         """Take the notice off that something goes on."""
         if self._waiting:

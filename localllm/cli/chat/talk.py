@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from localllm.chatting import Chat
-from localllm.cli.chat.answer_view import AnswerView, PlainView, Think, Unseen
+from localllm.cli.chat.answer_view import AnswerView, PlainView, Think, Unseen, shows_reasoning
 from localllm.cli.chat.answering import Outcome, show_answer
 from localllm.cli.chat.attachments import Attachment
 from localllm.cli.chat.figures import figures_line
@@ -39,8 +39,8 @@ class Talk:
     """`load_engine` opens the model behind a reference, `require_model` finds out whether there is one.
 
     `draft` is to be changed in the input line; with `is_editing` the next message takes the place of the last
-    question. `grows` tells that the context may become as large as the model allows, `tells_figures` that a
-    line of them follows every answer.
+    question. `grows` tells that the context may become as large as the model allows, `is_interactive` that
+    somebody types at a terminal.
     """
 
     chat: Chat
@@ -50,7 +50,7 @@ class Talk:
     think: Think = Think.DIM
     markdown: bool = False
     grows: bool = False
-    tells_figures: bool = False
+    is_interactive: bool = False
     attachments: list[Attachment] = field(default_factory=list)
     draft: str = ""
     is_editing: bool = False
@@ -65,18 +65,21 @@ class Talk:
 
     def answer(self, chunks: Iterator[Chunk]) -> Outcome:
         """Show an answer as it comes and keep its figures. Raise KeyboardInterrupt when asked to leave."""
-        with stoppable(self.chat.engine.interrupt) as stop, self.screen.waiting("reading"):
+        shown = shows_reasoning(self.think, looks_of(sys.stdout))
+        stopping = stoppable(self.chat.engine.interrupt, hides_keys=self.is_interactive)
+        with stopping as stop, self.screen.waiting("reading"):
             outcome = show_answer(
                 chunks,
                 self._view,
                 opened=getattr(self.chat.engine, "opens_reasoning", False),
                 stop=stop,
                 before_text=self.screen.calm,
+                in_hiding=None if shown else lambda: self.screen.goes_on("thinking"),
             )
         if outcome.statistics:
             self.totals.add(outcome.statistics)
         self.outcomes.append(outcome)
-        if self.tells_figures:
+        if self.is_interactive:
             self.screen.status(f"{figures_line(outcome, self.chat)}\n")
         return outcome
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -148,11 +149,11 @@ def _whole(name: str, text: str, words: str) -> int:
 
 def _adapter(text: str) -> tuple[Path, float]:
     """Read `FILE` or `FILE:SCALE`; a drive letter's colon is part of the path."""
-    path, _, scale = text.rpartition(":")
-    try:
-        return Path(path).expanduser(), float(scale) if path else 1.0
-    except ValueError:
-        return Path(text).expanduser(), 1.0
+    path, colon, scale = text.rpartition(":")
+    with suppress(ValueError):
+        if colon:
+            return Path(path).expanduser(), float(scale)
+    return Path(text).expanduser(), 1.0
 
 
 def _choice(name: str, text: str, choices: type[Choice]) -> Choice:
