@@ -3,7 +3,7 @@
 llama.cpp ends the process over a damaged file. So nothing is handed to it whose bytes are not those that were
 written: the seal at the end holds their checksum, and the fingerprint of the engine that wrote them.
 
-For the same reason the file is not forced onto the disk: what a power cut leaves of it is found to be damaged.
+For the same reason the file is not forced onto the disk: what a power cut leaves is found to be damaged.
 
 Layout: llama.cpp's bytes, the seal as JSON, its length in 8 bytes (little-endian), `LLMSTATE`.
 """
