@@ -10,6 +10,7 @@ import os
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from os import PathLike
 
 from localllm.errors import UsageError
 
@@ -25,6 +26,9 @@ _HUB_PAGE = re.compile(
     rf"(?P<repo>{_NAME}/{_NAME})/(?:resolve|blob|raw|tree)/(?P<revision>[^/@:]+)(?P<file>/[^?#]+)?(?:\?[^#]*)?"
 )
 _WEB = re.compile(r"https?://[^\s/]+/\S+", re.IGNORECASE)
+
+
+Model = str | PathLike[str]  # a reference as a caller gives it
 
 
 class RefKind(StrEnum):

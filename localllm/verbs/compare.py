@@ -12,6 +12,7 @@ from localllm.errors import NotFoundError
 from localllm.events import Emit, Notice, ignore
 from localllm.gguf_file.split_names import starts_model
 from localllm.library.usage import note_use
+from localllm.refs import Model
 from localllm.store import (
     DEMO,
     existing_file,
@@ -21,7 +22,6 @@ from localllm.store import (
     stored_models,
 )
 from localllm.verbs.pull import have
-from localllm.verbs.references import Model
 
 
 def compare(

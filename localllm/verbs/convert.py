@@ -17,12 +17,13 @@ from localllm.errors import UsageError
 from localllm.events import Emit, ignore
 from localllm.library.usage import note_use
 from localllm.merge_target import MergeTarget
+from localllm.refs import Model
 from localllm.store import (
     model_name,
 )
 from localllm.verbs.pull import have
 from localllm.verbs.records import record_made
-from localllm.verbs.references import Model, adapter_at, base_of_adapter, files_from, recipe_of, target_of
+from localllm.verbs.references import adapter_at, base_of_adapter, files_from, recipe_of, target_of
 
 
 def convert(

@@ -14,7 +14,7 @@ from localllm.inspection import ModelDescription, Subject, open_piped_subject, o
 
 if TYPE_CHECKING:
     from localllm.inspection.difference import Difference
-    from localllm.verbs.references import Model
+    from localllm.refs import Model
 
 PIPE = "-"
 

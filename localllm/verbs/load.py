@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from os import fspath
+from pathlib import Path
 
-from localllm import pipeline
 from localllm.engine import Engine, EngineOptions, LlamaEngine
 from localllm.events import Emit, Notice, ignore
 from localllm.library.usage import note_use
-from localllm.store import resolve
-from localllm.verbs.adapters import runnable_adapters
+from localllm.refs import Model
+from localllm.store import Resolved, resolve
 from localllm.verbs.pull import have
-from localllm.verbs.references import Model
 
 
 def load(
@@ -30,8 +29,19 @@ def load(
     found = resolve(fspath(model))
     if found.chosen:
         emit(Notice(f"using {found.name}:{found.level}; write another level behind the colon"))
-    path = pipeline.runnable_file(found, emit=emit)
+    path = _runnable_file(found, emit)
     note_use(path)
     if options.adapters:
+        from localllm.verbs.adapters import runnable_adapters  # with the converter
+
         options = replace(options, adapters=runnable_adapters(options.adapters, found, emit=emit))
     return LlamaEngine(path, options, emit=emit)
+
+
+def _runnable_file(found: Resolved, emit: Emit) -> Path:
+    """Return a GGUF file of what was found; only a checkpoint needs what quantizes, which is slow to load."""
+    if not found.is_checkpoint:
+        return found.path
+    from localllm import pipeline
+
+    return pipeline.runnable_file(found, emit=emit)

@@ -9,12 +9,13 @@ from localllm import merging
 from localllm.events import Emit, ignore
 from localllm.merge_target import MergeTarget
 from localllm.merging import MergeResult
+from localllm.refs import Model
 from localllm.store import (
     models_directory,
 )
 from localllm.verbs.pull import have
 from localllm.verbs.records import record_made
-from localllm.verbs.references import Model, recipe_of
+from localllm.verbs.references import recipe_of
 
 
 def merge(

@@ -14,9 +14,8 @@ from localllm.hub.cached import CachedChoice, find_cached
 from localllm.hub.listing import RepoListing, list_repo
 from localllm.hub.selection import Choice, RepoKind, Wish, choose
 from localllm.hub.snapshot import SnapshotFile, fetch, missing_files, note
-from localllm.refs import ModelRef, RefKind
+from localllm.refs import Model, ModelRef, RefKind
 from localllm.store import is_here
-from localllm.verbs.references import Model
 
 
 @dataclass(frozen=True)

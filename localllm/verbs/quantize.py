@@ -25,13 +25,14 @@ from localllm.quantization.options import QuantizationOptions
 from localllm.quantization.quantize import QuantizationPlan, QuantizationResult
 from localllm.quantization.source import QuantizationSource
 from localllm.quantization.up_to_date import is_younger
+from localllm.refs import Model
 from localllm.store import (
     IMATRIX,
     resolve_source,
 )
 from localllm.verbs.pull import have
 from localllm.verbs.records import record_made
-from localllm.verbs.references import Model, adapter_at, files_from, recipe_of, target_of
+from localllm.verbs.references import adapter_at, files_from, recipe_of, target_of
 
 AUTO_MATRIX = "auto"
 

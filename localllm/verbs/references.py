@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from os import PathLike, fspath
+from os import fspath
 from pathlib import Path
 
 from localllm.adapters import is_adapter
@@ -13,6 +13,7 @@ from localllm.bases import adapter_directory, base_of, is_quantized, sixteen_bit
 from localllm.checkpoint import open_checkpoint
 from localllm.errors import NotFoundError, UsageError
 from localllm.merge_target import MergeTarget
+from localllm.refs import Model
 from localllm.store import (
     Resolved,
     model_name,
@@ -21,7 +22,6 @@ from localllm.store import (
     resolve_source,
 )
 
-Model = str | PathLike[str]
 _SEPARATORS = ("/", os.sep)
 
 
