@@ -15,6 +15,10 @@ whatever else the machine does meets all of them:
     resume       a conversation of --conversation tokens: time to the first token after its state was loaded
                  from disk, and after it was read anew, in an engine that is loaded already
 
+"disturbed" is the most that other programs used of a processor while a contestant ran (Linux only). Threads
+that wait for each other suffer from that out of all proportion, so rounds above --quiet are left out of the
+ratios when there are others.
+
 LLAMA_BENCH and LLAMA_COMPLETION are llama.cpp's tools, best built from the sources the binding ships. Random
 weights will do. What is printed are medians and ranges of the ratios within a round.
 """
@@ -56,7 +60,7 @@ def main() -> None:
             f"{number + 1}: " + ", ".join(f"{name} {value:.3g}" for name, value in rounds[-1].items()),
             flush=True,
         )
-    ratios = report(rounds)
+    ratios = report(rounds, arguments.quiet)
     if arguments.json:
         arguments.json.write_text(json.dumps({"rounds": rounds, "ratios": ratios}, indent=1))
 
@@ -72,6 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--conversation", type=int, default=2000, help="tokens; 0 leaves resuming out")
+    parser.add_argument("--quiet", type=float, default=0.15, help="how much a round may be disturbed")
     parser.add_argument("--gpu-layers", default="auto")
     parser.add_argument("--json", type=Path, help="write all numbers there")
     parser.add_argument("--contestant", choices=sorted(CONTESTANTS), help=argparse.SUPPRESS)
@@ -80,33 +85,67 @@ def parse_arguments() -> argparse.Namespace:
 
 def one_round(arguments: argparse.Namespace) -> Sample:
     """Let every contestant run once; return seconds and tokens per second by name."""
-    found: Sample = {}
-    for name in ("own", "binding"):
-        made = run_contestant(name, arguments)
-        found |= {f"{name} {what}": value for what, value in made.items()}
-        if name == "own" and arguments.bench:
-            found |= run_bench(arguments)
-    found["own start"] = first_byte_seconds(
-        [sys.executable, "-m", "localllm", "chat", str(arguments.model), _START_PROMPT, "--max-tokens", "1"],
-        ["--logit-bias", f"{arguments.word}=100", "--threads", str(arguments.threads)],
-    )
+    found: Sample = {"disturbed": 0.0}
+
+    def run(measure: Callable[[], Sample]) -> None:
+        made, disturbed = watched(measure)
+        found.update(made, disturbed=max(found["disturbed"], disturbed))
+
+    model, prompt, threads = str(arguments.model), _START_PROMPT, str(arguments.threads)
+    run(lambda: named("own", run_contestant("own", arguments)))
+    if arguments.bench:
+        run(lambda: run_bench(arguments))
+    run(lambda: named("binding", run_contestant("binding", arguments)))
+    ours = [
+        sys.executable,
+        "-m",
+        "localllm",
+        "chat",
+        model,
+        prompt,
+        "--max-tokens",
+        "1",
+        "--threads",
+        threads,
+    ]
+    ours += ["--logit-bias", f"{arguments.word}=100"]
+    run(lambda: {"own start": first_byte_seconds(ours)})
     if arguments.completion:
-        found["llama start"] = first_byte_seconds(
-            [
-                str(arguments.completion),
-                "-m",
-                str(arguments.model),
-                "-p",
-                _START_PROMPT,
-                "-n",
-                "1",
-                "-no-cnv",
-            ],
-            ["--no-display-prompt", "-l", f"{arguments.word}+100", "-t", str(arguments.threads)],
-        )
+        theirs = [str(arguments.completion), "-m", model, "-p", prompt, "-n", "1", "-no-cnv", "-t", threads]
+        theirs += ["--no-display-prompt", "-l", f"{arguments.word}+100"]
+        run(lambda: {"llama start": first_byte_seconds(theirs)})
     if arguments.conversation:
-        found |= run_contestant("resume", arguments)
+        run(lambda: run_contestant("resume", arguments))
     return found
+
+
+def named(name: str, sample: Sample) -> Sample:
+    """Return a sample with a name in front of what was measured."""
+    return {f"{name} {what}": value for what, value in sample.items()}
+
+
+def watched(measure: Callable[[], Sample]) -> tuple[Sample, float]:
+    """Return what was measured, and how many processors other programs kept busy meanwhile."""
+    all_before, own_before, started = busy_seconds(), own_seconds(), time.perf_counter()
+    sample = measure()
+    others = (busy_seconds() - all_before) - (own_seconds() - own_before)
+    return sample, max(0.0, others / (time.perf_counter() - started))
+
+
+def busy_seconds() -> float:
+    """Return the processor time of everything since the start of the machine, 0 where it is not known."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _waiting, interrupts, soft = map(int, fields)
+    return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds() -> float:
+    """Return the processor time of this process and of those it waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def run_contestant(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -132,11 +171,11 @@ def run_bench(arguments: argparse.Namespace) -> Sample:
     return found
 
 
-def first_byte_seconds(command: list[str], more: list[str]) -> float:
+def first_byte_seconds(command: list[str]) -> float:
     """Return the seconds from starting a program to the first byte of its output."""
     started = time.perf_counter()
     with subprocess.Popen(
-        [*command, *more], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         assert process.stdout is not None
         first = os.read(process.stdout.fileno(), 1)
@@ -147,8 +186,11 @@ def first_byte_seconds(command: list[str], more: list[str]) -> float:
     return seconds
 
 
-def report(rounds: list[Sample]) -> dict[str, Any]:
+def report(rounds: list[Sample], quiet: float) -> dict[str, Any]:
     """Print the ratios that the goals speak of; return them."""
+    undisturbed = [sample for sample in rounds if sample["disturbed"] <= quiet]
+    print(f"{len(undisturbed)} of {len(rounds)} rounds were quiet")
+    rounds = undisturbed or rounds
     wanted = {
         "generation / llama-bench tg128": ("own generation", "bench generation", 0.97),
         "generation / binding streaming": ("own generation", "binding generation", 1.1),

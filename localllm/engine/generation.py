@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from localllm.engine.chunks import Chunk, FinishReason, Statistics
 from localllm.engine.stopping import StopFilter
 from localllm.engine.workspace import Workspace
+from localllm.errors import GenerationError
 from localllm.native.context import InterruptedDecodeError
 from localllm.native.model import Model
 from localllm.native.sampler import Sampler
@@ -34,6 +35,8 @@ class Voice:
 
     def take(self, workspace: Workspace, model: Model, row: int) -> str:
         """Draw a token from the logits in `row` and return the text that can be shown; may set `reason`."""
+        if not workspace.context.is_open:
+            raise GenerationError("the engine was closed in the middle of an answer")
         self.token = self._sampler.sample(workspace.context, row)
         self.count += 1
         if model.is_end(self.token):
@@ -107,7 +110,7 @@ class Generation:
             speaking = [voice for voice in speaking if voice.reason is None]
             if not speaking:
                 return
-            if self._is_interrupted():
+            if self._is_interrupted() or not self._workspace.context.is_open:
                 raise InterruptedDecodeError
             used += len(speaking)
             if used + len(speaking) > self._workspace.size and not self._make_room(used + len(speaking)):

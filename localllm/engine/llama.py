@@ -14,7 +14,7 @@ from localllm.engine.chunks import Chunk
 from localllm.engine.constraints import Constraints
 from localllm.engine.defaults import effective, read_generation_config, recommended
 from localllm.engine.engine_options import EngineOptions
-from localllm.engine.fingerprint import fingerprint_of
+from localllm.engine.fingerprint import Fingerprint
 from localllm.engine.generation import Generation, Voice
 from localllm.engine.loading import load_model
 from localllm.engine.options import MAX_SEED, SamplingOptions
@@ -40,22 +40,22 @@ class LlamaEngine(Engine):
         *,
         emit: Emit = ignore,
     ) -> None:
-        self._path = path
         self._options = options
-        self._emit = emit
         self._interrupted = False
+        self._is_open = True
         self._header = read_loadable(path)
-        self._template_source = options.template or self._header.text(Key.CHAT_TEMPLATE)
-        if self._template_source:
+        template_source = options.template or self._header.text(Key.CHAT_TEMPLATE)
+        if template_source:
             prepare()  # its process starts while the model is loaded
         self._settings = recommended(self._header, read_generation_config(path.parent))
         self._sizing = Sizing(path, self._header, options)
         for adapter, _ in options.adapters:
             require_adapter(adapter, self._header)
+        self._fingerprint = Fingerprint(path, self._header, options, template_source)
         tell_about_gpus(options, emit)
         self._model, self._workspace = load_model(path, self._header, options, self._sizing, emit)
         try:
-            template = self._compile_template(self._template_source)
+            template = self._compile_template(template_source)
             self._prompts = Prompts(self._model, self._header, template, emit)
         except BaseException:
             self.close()
@@ -64,7 +64,7 @@ class LlamaEngine(Engine):
         self.name = self._header.text(Key.NAME) or path.stem
         self.training_context = self._model.training_context
         self.has_template = template is not None
-        self.can_keep_state = not self._model.is_hybrid  # nobody has shown yet that those go on rightly
+        self.can_keep_state = True  # tests show it for every kind: whole, windowed, recurrent, hybrid
 
     @property
     def context_size(self) -> int:
@@ -72,9 +72,10 @@ class LlamaEngine(Engine):
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint_of(self._path, self._header, self._options, self._template_source)
+        return self._fingerprint.digest
 
     def stream(self, messages: Messages, options: SamplingOptions) -> Iterator[Chunk]:
+        self._require_open()
         prompt = self._prompts.tokens(messages)
         seed = random.randrange(MAX_SEED) if options.seed is None else options.seed
         settings = [self._sampler_settings(options, (seed + index) % MAX_SEED) for index in range(options.n)]
@@ -84,9 +85,11 @@ class LlamaEngine(Engine):
         return self._generate(prompt, options, settings)
 
     def count_tokens(self, messages: Messages) -> int:
+        self._require_open()
         return len(self._prompts.tokens(messages))
 
     def count_text(self, text: str) -> int:
+        self._require_open()
         return self._prompts.count_text(text)
 
     def effective(self, options: SamplingOptions) -> dict[str, Setting]:
@@ -97,15 +100,13 @@ class LlamaEngine(Engine):
         self._workspace.context.interrupt()
 
     def save_state(self, path: Path) -> StateInfo:
-        if not self.can_keep_state:
-            raise StateError("the state of this model cannot be kept")
+        self._require_open()
         if not self._workspace.tokens:
             raise StateError("there is no state to keep yet")
         return state_file.save_state(self._workspace.context, self._workspace.tokens, path, self.fingerprint)
 
     def load_state(self, path: Path) -> int:
-        if not self.can_keep_state:
-            raise StateError("the state of this model cannot be kept")
+        self._require_open()
         count = state_file.saved_tokens(path, self.fingerprint)
         if count >= self.context_size and not self.grow(count + 1):
             raise StateError(
@@ -116,6 +117,7 @@ class LlamaEngine(Engine):
         return count
 
     def grow(self, context_size: int) -> bool:
+        self._require_open()
         if context_size <= self.context_size:
             return True
         if self._options.context is not None:
@@ -130,8 +132,13 @@ class LlamaEngine(Engine):
         return True
 
     def close(self) -> None:
+        self._is_open = False
         self._workspace.close()
         self._model.close()
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise GenerationError("the engine is closed")
 
     def _compile_template(self, source: str) -> ChatTemplate | None:
         if not source:
@@ -148,6 +155,7 @@ class LlamaEngine(Engine):
     def _generate(
         self, prompt: list[int], options: SamplingOptions, settings: list[SamplerSettings]
     ) -> Iterator[Chunk]:
+        self._require_open()
         voices: list[Voice] = []
         limit = options.max_tokens or _NO_LIMIT
         try:

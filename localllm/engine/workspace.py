@@ -110,7 +110,7 @@ class Workspace:
 
     def fan_in(self) -> None:
         """Forget all sequences but the first."""
-        if self.shape.sequences > 1:
+        if self.shape.sequences > 1 and self.context.is_open:
             self.context.keep_only(0)
 
     def require_sequences(self, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,11 @@ def _read_flag(flag_address: int) -> bool:
 
 
 _ABORT_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)(_read_flag)
+_NO_CALLBACK = type(_ABORT_CALLBACK)()  # a null pointer
+# llama.cpp asks before every operation, which costs as much as three of a hundred small steps; a step that is
+# done sooner than this need not be stopped in its middle
+_LONG_STEP_SECONDS = 0.2
+_FEW_TOKENS = 8
 
 
 class Context:
@@ -94,7 +100,8 @@ class Context:
         self._memory = library.llama_get_memory(self._handle)
         self._batch = Batch(batch_size)
         self._stop = ctypes.c_bool(False)
-        library.llama_set_abort_callback(self._handle, _ABORT_CALLBACK, ctypes.addressof(self._stop))
+        self._can_stop = False
+        self._last_seconds = 0.0
         self.size = int(library.llama_n_ctx(self._handle))
         self.batch_size = batch_size
         self._vocabulary_size = model.vocabulary_size
@@ -116,8 +123,13 @@ class Context:
         """Return the C pointer, for the other modules of this package."""
         return self._handle
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the context was not closed yet."""
+        return bool(self._handle)
+
     def interrupt(self) -> None:
-        """Stop a running `decode` soon; safe from signal handlers and other threads."""
+        """Stop a running `decode` soon, unless it is short; safe from signal handlers and other threads."""
         self._stop.value = True
 
     def decode(
@@ -205,7 +217,10 @@ class Context:
 
     def _run(self) -> None:
         self._stop.value = False
+        self._let_stop(self._batch.count > _FEW_TOKENS or self._last_seconds > _LONG_STEP_SECONDS)
+        started = time.perf_counter()
         status = self._library.llama_decode(self._handle, self._batch.structure)
+        self._last_seconds = time.perf_counter() - started
         if status == _ABORTED:
             raise InterruptedDecodeError
         if status == _NO_SPACE:
@@ -213,3 +228,10 @@ class Context:
         if status != 0:
             reason = next(iter(logs.last_errors()), f"status {status}")
             raise GenerationError(f"llama.cpp cannot decode: {reason}")
+
+    def _let_stop(self, can_stop: bool) -> None:
+        """Have llama.cpp ask whether to stop, or not."""
+        if can_stop != self._can_stop:
+            callback = _ABORT_CALLBACK if can_stop else _NO_CALLBACK
+            self._library.llama_set_abort_callback(self._handle, callback, ctypes.addressof(self._stop))
+            self._can_stop = can_stop

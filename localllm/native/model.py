@@ -67,9 +67,10 @@ class Model:
         self.eos = int(library.llama_vocab_eos(self._vocabulary))
         self.adds_bos = bool(library.llama_vocab_get_add_bos(self._vocabulary))
         self.window = int(library.llama_model_n_swa(self._handle))  # 0: every layer looks back to the start
-        self.is_hybrid = bool(library.llama_model_is_hybrid(self._handle))
         # keeps a state that cannot go back, in all layers or in some
-        self.is_recurrent = self.is_hybrid or bool(library.llama_model_is_recurrent(self._handle))
+        self.is_recurrent = bool(
+            library.llama_model_is_recurrent(self._handle) or library.llama_model_is_hybrid(self._handle)
+        )
 
     def __enter__(self) -> Model:
         return self

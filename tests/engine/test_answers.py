@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,3 +149,20 @@ def test_options_are_checked_at_once(engine: Engine) -> None:
         engine.stream(QUESTION, SamplingOptions(grammar="root ::= x"))
     with pytest.raises(GenerationError, match="nothing to answer"):
         engine.stream([], SamplingOptions())
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_closed_engine_answers_no_more_but_harms_nobody(demo_path: Path, n: int) -> None:
+    engine = LlamaEngine(demo_path)
+    stream = engine.stream(QUESTION, SamplingOptions(n=n, temperature=0))
+    other = engine.stream(OTHER, SamplingOptions(temperature=0))
+    next(stream)
+    engine.close()
+    engine.close()
+    with pytest.raises(GenerationError, match="closed"):
+        next(other)
+    with contextlib.suppress(GenerationError):  # several: the next one was about to draw a token
+        assert list(stream)[-1].finish_reason is FinishReason.INTERRUPTED
+    for use in (engine.stream, lambda *_: engine.count_tokens(QUESTION), lambda *_: engine.count_text("a")):
+        with pytest.raises(GenerationError, match="closed"):
+            use(QUESTION, SamplingOptions())

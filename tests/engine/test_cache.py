@@ -15,19 +15,21 @@ from numpy.typing import NDArray
 
 from localllm.engine import EngineOptions, FinishReason, LlamaEngine, SamplingOptions
 from localllm.native.context import Context, InterruptedDecodeError
-from tests.engine.tiny_models import build_mamba, build_windowed
+from tests.engine.tiny_models import build_hybrid, build_mamba, build_windowed
 
 GREEDY = SamplingOptions(temperature=0, max_tokens=12)
 LONG = EngineOptions(context=4096)  # more than the models were trained for: windows are left behind
 
 
-@pytest.fixture(scope="module", params=["demo", "windowed", "mamba"])
+@pytest.fixture(scope="module", params=["demo", "windowed", "mamba", "hybrid"])
 def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp(request.param)
     if request.param == "windowed":
         return build_windowed(directory)
     if request.param == "mamba":
         return build_mamba(directory / "mamba.gguf")
+    if request.param == "hybrid":
+        return build_hybrid(directory / "hybrid.gguf")
     found: Path = request.getfixturevalue("demo_path")
     return found
 

@@ -15,20 +15,22 @@ import pytest
 
 from localllm.engine import EngineOptions, LlamaEngine, SamplingOptions
 from localllm.errors import StateError, StorageError
-from tests.engine.tiny_models import build_mamba, build_windowed
+from tests.engine.tiny_models import build_hybrid, build_mamba, build_windowed
 
 GREEDY = SamplingOptions(temperature=0, max_tokens=24)
 QUESTION = [{"role": "user", "content": "What is GGUF?"}]
 LONG = EngineOptions(context=4096)
 
 
-@pytest.fixture(scope="module", params=["demo", "windowed", "mamba"])
+@pytest.fixture(scope="module", params=["demo", "windowed", "mamba", "hybrid"])
 def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp(request.param)
     if request.param == "windowed":
         return build_windowed(directory)
     if request.param == "mamba":
         return build_mamba(directory / "mamba.gguf")
+    if request.param == "hybrid":
+        return build_hybrid(directory / "hybrid.gguf")
     found: Path = request.getfixturevalue("demo_path")
     return found
 

@@ -1,4 +1,4 @@
-"""Tiny models that do not simply keep everything: one with sliding windows, one with a state."""
+"""Tiny models that do not simply keep everything: with windows, with a state, with both kinds of layer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from localllm.gguf_file.format import Key
-from localllm.gguf_file.writer import float32, string, uint32
+from localllm.gguf_file.format import Key, ValueType
+from localllm.gguf_file.writer import array, float32, string, uint32
 from tests.conversion.tiny_families import write_tiny_family
 from tests.tiny_gguf import _spm_vocabulary, build_tiny_gguf, raw_tensor, write_gguf
 
@@ -64,6 +64,64 @@ def build_mamba(path: Path, layers: int = 2) -> Path:
         "mamba.ssm.inner_size": uint32(_INNER),
         "mamba.ssm.state_size": uint32(_STATE),
         "mamba.ssm.time_step_rank": uint32(_STEP),
+        **vocabulary,
+    }
+    write_gguf(path, metadata, {name: raw_tensor(values) for name, values in tensors.items()})
+    return path
+
+
+def build_hybrid(path: Path, layers: int = 4) -> Path:
+    """Write an LFM2 with random weights: every other layer attends, the others keep a state."""
+    generator = np.random.default_rng(6)
+
+    def random(*shape: int) -> np.ndarray:
+        return (generator.standard_normal(shape) * 0.3).astype(np.float32)
+
+    vocabulary = _spm_vocabulary()
+    rows = len(vocabulary[Key.TOKENS].value)
+    head = _WIDTH // 4
+    tensors = {
+        "token_embd.weight": random(rows, _WIDTH),
+        "token_embd_norm.weight": np.ones(_WIDTH, np.float32),
+        "output.weight": random(rows, _WIDTH),
+    }
+    for layer in range(layers):
+        prefix = f"blk.{layer}."
+        tensors |= {
+            prefix + "attn_norm.weight": np.ones(_WIDTH, np.float32),
+            prefix + "ffn_norm.weight": np.ones(_WIDTH, np.float32),
+            prefix + "ffn_gate.weight": random(_INNER, _WIDTH),
+            prefix + "ffn_up.weight": random(_INNER, _WIDTH),
+            prefix + "ffn_down.weight": random(_WIDTH, _INNER),
+        }
+        if layer % 2:
+            tensors |= {
+                prefix + "attn_q_norm.weight": np.ones(head, np.float32),
+                prefix + "attn_k_norm.weight": np.ones(head, np.float32),
+                prefix + "attn_q.weight": random(_WIDTH, _WIDTH),
+                prefix + "attn_k.weight": random(2 * head, _WIDTH),
+                prefix + "attn_v.weight": random(2 * head, _WIDTH),
+                prefix + "attn_output.weight": random(_WIDTH, _WIDTH),
+            }
+        else:
+            tensors |= {
+                prefix + "shortconv.conv.weight": random(_WIDTH, 3),
+                prefix + "shortconv.in_proj.weight": random(3 * _WIDTH, _WIDTH),
+                prefix + "shortconv.out_proj.weight": random(_WIDTH, _WIDTH),
+            }
+    metadata = {
+        Key.ARCHITECTURE: string("lfm2"),
+        Key.NAME: string("tiny hybrid"),
+        "lfm2.context_length": uint32(512),
+        "lfm2.embedding_length": uint32(_WIDTH),
+        "lfm2.feed_forward_length": uint32(_INNER),
+        "lfm2.block_count": uint32(layers),
+        "lfm2.vocab_size": uint32(rows),
+        "lfm2.attention.head_count": uint32(4),
+        "lfm2.attention.head_count_kv": array(ValueType.INT32, [2 * (layer % 2) for layer in range(layers)]),
+        "lfm2.attention.layer_norm_rms_epsilon": float32(1e-5),
+        "lfm2.rope.freq_base": float32(10000.0),
+        "lfm2.shortconv.l_cache": uint32(3),
         **vocabulary,
     }
     write_gguf(path, metadata, {name: raw_tensor(values) for name, values in tensors.items()})
