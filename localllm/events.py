@@ -49,7 +49,16 @@ class Notice:
     fixed: bool = False
 
 
-Event = Started | Advanced | Finished | Notice
+@dataclass(frozen=True)
+class Found:
+    """A part of the result of `step` that is certain before its end; `data` is JSON-compatible."""
+
+    step: str
+    what: str
+    data: dict[str, Any]
+
+
+Event = Started | Advanced | Finished | Notice | Found
 Emit = Callable[[Event], None]
 
 _KINDS: dict[str, type[Event]] = {
@@ -57,6 +66,7 @@ _KINDS: dict[str, type[Event]] = {
     "advanced": Advanced,
     "finished": Finished,
     "notice": Notice,
+    "found": Found,
 }
 
 

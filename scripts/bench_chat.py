@@ -5,11 +5,13 @@
                                  [--threads 2] [--rounds 5] [--conversation 2000] [--json FILE]
 
 In each round every contestant runs once, each a process of its own that loads the model and warms up, so that
-whatever else the machine does meets all of them:
+whatever else the machine does meets all of them; every other round goes backwards, so that a machine that gets
+slower or faster favours none:
 
     own          localllm's engine: 512 tokens of prompt, then 128 tokens of an answer, sampled and as text
     llama-bench  pp512 and tg128 with batches of 512, which samples nothing and makes no text
-    binding      llama_cpp.Llama: the same prompt and answer through create_completion(stream=True)
+    binding      llama_cpp.Llama: the same prompt and answer through create_completion(stream=True), with as
+                 many threads; and "binding alone", with what it chooses itself
     start        `localllm chat MODEL PROMPT`, made to answer with a word: from its start to the first byte
     llama start  llama-completion with the same prompt, likewise
     resume       a conversation of --conversation tokens: time to the first token after its state was loaded
@@ -55,7 +57,7 @@ def main() -> None:
     arguments.word = run_contestant("word", arguments)["word"]
     rounds: list[Sample] = []
     for number in range(arguments.rounds):
-        rounds.append(one_round(arguments))
+        rounds.append(one_round(arguments, backwards=number % 2 == 1))
         print(
             f"{number + 1}: " + ", ".join(f"{name} {value:.3g}" for name, value in rounds[-1].items()),
             flush=True,
@@ -83,40 +85,33 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def one_round(arguments: argparse.Namespace) -> Sample:
+def one_round(arguments: argparse.Namespace, *, backwards: bool) -> Sample:
     """Let every contestant run once; return seconds and tokens per second by name."""
     found: Sample = {"disturbed": 0.0}
-
-    def run(measure: Callable[[], Sample]) -> None:
+    for measure in reversed(contestants(arguments)) if backwards else contestants(arguments):
         made, disturbed = watched(measure)
         found.update(made, disturbed=max(found["disturbed"], disturbed))
-
-    model, prompt, threads = str(arguments.model), _START_PROMPT, str(arguments.threads)
-    run(lambda: named("own", run_contestant("own", arguments)))
-    if arguments.bench:
-        run(lambda: run_bench(arguments))
-    run(lambda: named("binding", run_contestant("binding", arguments)))
-    ours = [
-        sys.executable,
-        "-m",
-        "localllm",
-        "chat",
-        model,
-        prompt,
-        "--max-tokens",
-        "1",
-        "--threads",
-        threads,
-    ]
-    ours += ["--logit-bias", f"{arguments.word}=100"]
-    run(lambda: {"own start": first_byte_seconds(ours)})
-    if arguments.completion:
-        theirs = [str(arguments.completion), "-m", model, "-p", prompt, "-n", "1", "-no-cnv", "-t", threads]
-        theirs += ["--no-display-prompt", "-l", f"{arguments.word}+100"]
-        run(lambda: {"llama start": first_byte_seconds(theirs)})
-    if arguments.conversation:
-        run(lambda: run_contestant("resume", arguments))
     return found
+
+
+def contestants(arguments: argparse.Namespace) -> list[Callable[[], Sample]]:
+    """Return what a round measures, in order."""
+    model, threads = str(arguments.model), str(arguments.threads)
+    measures: list[Callable[[], Sample]] = [lambda: named("own", run_contestant("own", arguments))]
+    if arguments.bench:
+        measures.append(lambda: run_bench(arguments))
+    measures.append(lambda: named("binding", run_contestant("binding", arguments)))
+    measures.append(lambda: named("binding alone", run_contestant("binding-alone", arguments)))
+    ours = [sys.executable, "-m", "localllm", "chat", model, _START_PROMPT, "--max-tokens", "1"]
+    ours += ["--threads", threads, "--logit-bias", f"{arguments.word}=100"]
+    measures.append(lambda: {"own start": first_byte_seconds(ours)})
+    if arguments.completion:
+        theirs = [str(arguments.completion), "-m", model, "-p", _START_PROMPT, "-n", "1", "-no-cnv"]
+        theirs += ["-t", threads, "--no-display-prompt", "-l", f"{arguments.word}+100"]
+        measures.append(lambda: {"llama start": first_byte_seconds(theirs)})
+    if arguments.conversation:
+        measures.append(lambda: run_contestant("resume", arguments))
+    return measures
 
 
 def named(name: str, sample: Sample) -> Sample:
@@ -194,6 +189,7 @@ def report(rounds: list[Sample], quiet: float) -> dict[str, Any]:
     wanted = {
         "generation / llama-bench tg128": ("own generation", "bench generation", 0.97),
         "generation / binding streaming": ("own generation", "binding generation", 1.1),
+        "generation / binding by default": ("own generation", "binding alone generation", None),
         "prompt / llama-bench pp512": ("own prompt", "bench prompt", 0.97),
         "prompt / binding": ("own prompt", "binding prompt", None),
         "resume / reading anew": ("resumed first token", "reread first token", 0.02),
@@ -241,15 +237,14 @@ def own(arguments: argparse.Namespace) -> Sample:
     }
 
 
-def binding(arguments: argparse.Namespace) -> Sample:
+def binding(arguments: argparse.Namespace, **threads: int) -> Sample:
     """Measure the stock binding's streaming."""
     import llama_cpp
 
     llama = llama_cpp.Llama(
         str(arguments.model),
         n_ctx=1024,
-        n_threads=arguments.threads,
-        n_threads_batch=arguments.threads,
+        **threads,
         n_gpu_layers=-1 if arguments.gpu_layers != "0" else 0,
         verbose=False,
     )
@@ -335,7 +330,18 @@ def text_of(tokens: int, count: Callable[[str], int]) -> str:
     return " ".join(words)
 
 
-CONTESTANTS = {"own": own, "binding": binding, "resume": resume, "word": word}
+def binding_with_threads(arguments: argparse.Namespace) -> Sample:
+    """Measure it with the threads that all others have."""
+    return binding(arguments, n_threads=arguments.threads, n_threads_batch=arguments.threads)
+
+
+CONTESTANTS = {
+    "own": own,
+    "binding": binding_with_threads,
+    "binding-alone": binding,
+    "resume": resume,
+    "word": word,
+}
 
 if __name__ == "__main__":
     main()

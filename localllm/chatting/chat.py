@@ -151,7 +151,7 @@ class Chat:
     def _answer(self, turns: list[Message], alternatives: Alternatives = ()) -> Iterator[Chunk]:
         """Yield the answer to the last of `turns`, which takes the place of `alternatives`."""
         before, compactions = self._turns, list(self._window.compactions)
-        opened = getattr(self.engine, "opens_reasoning", False)
+        opened = self.engine.opens_reasoning
         reply = Reply(self.model, self.options.n, alternatives, opened=opened)
         self._window.require_possible(self.engine, self.options, self._system, turns)
         self._go_on_with(turns)

@@ -63,6 +63,11 @@ class Engine(ABC):
     def fingerprint(self) -> str:
         """Return what states are bound to, in hexadecimal digits."""
 
+    @property
+    def opens_reasoning(self) -> bool:
+        """Return whether answers begin inside of reasoning, because the template opens its tag."""
+        return False
+
     @abstractmethod
     def stream(self, messages: Messages, options: SamplingOptions) -> Iterator[Chunk]:
         """Yield the answer to `messages` (role and content each) as it is generated.

@@ -74,6 +74,10 @@ class LlamaEngine(Engine):
     def fingerprint(self) -> str:
         return self._fingerprint.digest
 
+    @property
+    def opens_reasoning(self) -> bool:
+        return self._prompts.opens_reasoning
+
     def stream(self, messages: Messages, options: SamplingOptions) -> Iterator[Chunk]:
         self._require_open()
         prompt = self._prompts.tokens(messages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from localllm.chat_template import ChatTemplate, fold_system, plain_prompt
@@ -13,6 +14,7 @@ from localllm.events import Emit, Notice
 from localllm.gguf_file import GGUFHeader
 from localllm.gguf_file.format import Key
 from localllm.native.model import Model
+from localllm.reasoning import opens_reasoning
 
 _KEPT_PROMPTS = 8
 _NOT_ORDINARY = re.compile(rb"[^\x01\x05\x06]")  # NORMAL, UNUSED, BYTE of llama_token_type
@@ -39,6 +41,16 @@ class Prompts:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = self._make(messages)
         return self._kept[key]
+
+    @cached_property
+    def opens_reasoning(self) -> bool:
+        """Whether the template begins every answer inside of reasoning."""
+        if self._template is None:
+            return False
+        try:
+            return opens_reasoning(self._template.render([{"role": "user", "content": "?"}]))
+        except GenerationError:
+            return False  # whoever asks a real question hears about it
 
     def text_tokens(self, text: str) -> list[int]:
         """Return the tokens of a text on its own, none of them a control token."""

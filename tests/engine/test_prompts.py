@@ -89,3 +89,23 @@ def test_the_same_messages_are_not_rendered_twice(demo_path: Path, monkeypatch: 
         engine.count_tokens([QUESTION])
         monkeypatch.setattr(engine._prompts._template, "render", lambda *_: pytest.fail("rendered again"))
         engine.count_tokens([dict(QUESTION)])
+
+
+@pytest.mark.parametrize(
+    ("template", "opens"),
+    [
+        ("{{ messages[-1].content }}\n<think>\n", True),
+        ("{{ messages[-1].content }}\n", False),
+        ("{{ messages[-1].content }}\n<think>\n\n</think>\n\n", False),
+        ("{{ raise_exception('never') }}", False),
+    ],
+)
+def test_templates_that_open_the_reasoning_are_known(demo_path: Path, template: str, opens: bool) -> None:
+    with LlamaEngine(demo_path, EngineOptions(template=template)) as engine:
+        assert engine.opens_reasoning is opens
+
+
+def test_a_question_that_ends_with_a_tag_opens_nothing(demo_path: Path) -> None:
+    with LlamaEngine(demo_path, EngineOptions(template="{{ messages[-1].content }}")) as engine:
+        engine.answer([{"role": "user", "content": "<think>"}], SamplingOptions(max_tokens=1))
+        assert not engine.opens_reasoning

@@ -71,7 +71,7 @@ class Talk:
             outcome = show_answer(
                 chunks,
                 self._view,
-                opened=getattr(self.chat.engine, "opens_reasoning", False),
+                opened=self.chat.engine.opens_reasoning,
                 stop=stop,
                 before_text=self.screen.calm,
                 in_hiding=None if shown else lambda: self.screen.goes_on("thinking"),
