@@ -198,8 +198,7 @@ def test_reasoning_is_kept_and_never_shown_to_the_model_again(path: Path) -> Non
 
 
 def test_reasoning_that_the_prompt_began_is_told_also_when_it_is_cut(path: Path) -> None:
-    engine = ScriptedEngine(["she greets and"])
-    engine.opens_reasoning = True  # type: ignore[attr-defined]
+    engine = ScriptedEngine(["she greets and"], opens_reasoning=True)
     chat = a_chat([], path, engine=engine)
     said(chat.ask("I am Ada"))
     assert messages(path)[1]["reasoning"] == "she greets and"

@@ -1,4 +1,4 @@
-"""The application: its commands, `--version`, and the boundary where errors become messages."""
+"""Runs one command line, at the boundary where errors become messages."""
 
 from __future__ import annotations
 
@@ -10,56 +10,16 @@ import sys
 import time
 from contextlib import suppress
 from types import FrameType
-from typing import Annotated
 
 import typer
 
-from localllm.cli.commands.chat import chat
-from localllm.cli.commands.compare import compare
-from localllm.cli.commands.convert import convert
-from localllm.cli.commands.demo import demo
-from localllm.cli.commands.imatrix import imatrix
-from localllm.cli.commands.inspect import inspect
-from localllm.cli.commands.list import list_models
-from localllm.cli.commands.merge import merge
-from localllm.cli.commands.pull import pull
-from localllm.cli.commands.quantize import quantize
-from localllm.cli.commands.rm import rm
-from localllm.cli.commands.sessions import sessions_app
-from localllm.cli.commands.show import show
-from localllm.cli.commands.verify import verify
-from localllm.cli.commands.version import print_version
+from localllm.cli.command_line import command_in, command_line
 from localllm.cli.output import Output, report_error
 from localllm.cli.streams import complete_streams, output_failure
 from localllm.errors import LocalLLMError, StorageError, UsageError
 
 INTERRUPTED = 130
 _CALM_SECONDS = 1.0
-
-app = typer.Typer(
-    name="localllm",
-    help="From a fine-tuned checkpoint to a measured GGUF and a chat, on your own machine.",
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (pull, convert, merge, quantize, imatrix, inspect, chat, compare, show, rm, verify, demo):
-    app.command()(command)
-app.command(name="list")(list_models)
-app.add_typer(sessions_app, name="sessions")
-
-
-@app.callback(invoke_without_command=True)
-def root(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", help="Show versions, CPU features and devices, then exit.")
-    ] = False,
-) -> None:
-    if version:
-        print_version()
-    elif context.invoked_subcommand is None:
-        print(context.get_help())
 
 
 def main() -> None:
@@ -97,7 +57,7 @@ def run(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
-        status = app(args=arguments, prog_name="localllm", standalone_mode=False)
+        status = command_line(arguments)(args=arguments, prog_name="localllm", standalone_mode=False)
     except LocalLLMError as error:
         if isinstance(error, UsageError) and error.hint is None:
             error.hint = _usage_hint(arguments)
@@ -105,7 +65,7 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except typer.TyperException as error:
         if Output.current is None:  # the command did not get so far
-            Output(_command_in(arguments), as_json="--json" in arguments)
+            Output(command_in(arguments), as_json="--json" in arguments)
         report_error(UsageError(error.format_message().rstrip("."), hint=_usage_hint(arguments)))
         return UsageError.exit_code
     except OSError as error:
@@ -121,15 +81,8 @@ def _run(arguments: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _command_in(arguments: list[str]) -> str:
-    names = {
-        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
-    }
-    return next((argument for argument in arguments if argument in names), "")
-
-
 def _usage_hint(arguments: list[str]) -> str:
-    known = _command_in(arguments)
+    known = command_in(arguments)
     return f"`localllm {known + ' ' if known else ''}--help` explains the options"
 
 

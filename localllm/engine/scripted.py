@@ -34,6 +34,7 @@ class ScriptedEngine(Engine):
         name: str = "scripted",
         has_template: bool = True,
         can_keep_state: bool = True,
+        opens_reasoning: bool = False,
     ) -> None:
         self.name = name
         self._context_size = context_size
@@ -48,10 +49,15 @@ class ScriptedEngine(Engine):
         self._tokens_per_word = tokens_per_word
         self._held: list[str] = []
         self._interrupted = False
+        self._opens_reasoning = opens_reasoning
 
     @property
     def context_size(self) -> int:
         return self._context_size
+
+    @property
+    def opens_reasoning(self) -> bool:
+        return self._opens_reasoning
 
     @property
     def fingerprint(self) -> str:

@@ -23,11 +23,8 @@ from localllm.engine.base import Messages
 class SlowEngine(ScriptedEngine):
     """A ScriptedEngine that takes its time."""
 
-    def __init__(
-        self, answers: list[str], *, seconds: float, by_character: bool, opens_reasoning: bool, **options: Any
-    ) -> None:
+    def __init__(self, answers: list[str], *, seconds: float, by_character: bool, **options: Any) -> None:
         super().__init__(answers, **options)
-        self.opens_reasoning = opens_reasoning
         self._seconds = seconds
         self._by_character = by_character
 
@@ -52,9 +49,7 @@ def load(reference: str, **_: Any) -> Engine:
     if reference == "slow":
         time.sleep(30)
     script = json.loads(Path(os.environ["SCRIPT"]).read_text(encoding="utf-8"))
-    return SlowEngine(
-        **{"seconds": 0.0, "by_character": False, "opens_reasoning": False, "name": reference, **script}
-    )
+    return SlowEngine(**{"seconds": 0.0, "by_character": False, "name": reference, **script})
 
 
 if __name__ == "__main__":

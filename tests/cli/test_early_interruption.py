@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 _SCRIPT = "from localllm.__main__ import main; main()"  # what pip makes of the entry point
 STARTS = {"module": ("-m", "localllm"), "script": ("-c", _SCRIPT)}
-_LAST = "localllm.cli.app"  # behind it the command line is looked at
+_LAST = "localllm.cli.app"  # behind it the command line is read
 
 
 def start(arguments: Sequence[str], **options: Any) -> subprocess.Popen[str]:

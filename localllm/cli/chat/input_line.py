@@ -47,7 +47,9 @@ def open_input(talk: Talk) -> InputLine:
 
 
 def prepare_input() -> None:
-    """Import what `open_input` will need, which takes a moment."""
+    """Import what the conversation will need, which takes a moment."""
+    import localllm.cli.chat.interactive
+
     if any(looks_of(stream).moves for stream in (sys.stdout, sys.stderr)):
         import localllm.cli.chat.completer
         import localllm.cli.chat.edited_line  # noqa: F401

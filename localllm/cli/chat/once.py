@@ -6,7 +6,6 @@ import sys
 import threading
 from dataclasses import dataclass
 
-from localllm.cli.chat.command_table import COMMANDS
 from localllm.cli.chat.screen import Screen
 from localllm.cli.chat.talk import Talk
 from localllm.cli.chat.talk_commands import ask
@@ -61,11 +60,8 @@ def converse(talk: Talk, script: Script, *, fail_when_cut: bool = False) -> int:
     Raise KeyboardInterrupt when an answer was interrupted.
     """
     for line in script.lines:
-        command = command_in(line) if script.is_conversation else None
         before = len(talk.outcomes)
-        if command is not None and command[0] in COMMANDS:
-            COMMANDS[command[0]].run(talk, command[1])
-        else:
+        if not (script.is_conversation and _obeyed(talk, line)):
             ask(talk, line)
         if any(outcome.was_interrupted for outcome in talk.outcomes[before:]):
             raise KeyboardInterrupt
@@ -74,6 +70,17 @@ def converse(talk: Talk, script: Script, *, fail_when_cut: bool = False) -> int:
     talk.screen.out.data({**data, "model": talk.chat.model, "session": talk.chat.name})
     was_cut = any(outcome.was_cut for outcome in talk.outcomes)
     return CUT if fail_when_cut and was_cut else 0
+
+
+def _obeyed(talk: Talk, line: str) -> bool:
+    """Run a line that is a command; return False for any other."""
+    from localllm.cli.chat.command_table import COMMANDS  # one question needs none of them
+
+    command = command_in(line)
+    if command is None or command[0] not in COMMANDS:
+        return False
+    COMMANDS[command[0]].run(talk, command[1])
+    return True
 
 
 def together(prompt: str | None, piped: str | None) -> str:

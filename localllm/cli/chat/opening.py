@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 
 from localllm.chatting import Chat
 from localllm.cli.chat.input_line import open_input, prepare_input
-from localllm.cli.chat.interactive import interact
 from localllm.cli.chat.model_names import lasting
 from localllm.cli.chat.once import converse, read_piped, script_of
 from localllm.cli.chat.screen import Screen
@@ -37,6 +36,8 @@ def hold(wishes: Wishes, screen: Screen, *, fail_when_cut: bool = False) -> int:
             threading.Thread(target=prepare_input, daemon=True).start()  # while the model is loaded
             talk = stack.enter_context(opened(plan, screen))
             talk.is_interactive = True
+            from localllm.cli.chat.interactive import interact
+
             interact(talk, open_input(talk))
             return 0
         script = script_of(plan.prompt, read_piped(screen))
