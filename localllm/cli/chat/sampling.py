@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from localllm.cli.chat.text_files import read_text_file
 from localllm.engine.options import MAX_SEED, SamplingOptions
-from localllm.errors import UsageError
+from localllm.errors import LocalLLMError, UsageError
 
 DEFAULT_WORDS = ("default", "-")  # what takes an option back
 
@@ -107,6 +108,9 @@ SAMPLING_SETTINGS: Mapping[str, SamplingSetting] = {
 }
 
 
+_NAME = re.compile(rf"(?<![\w`])(?:{'|'.join(SAMPLING_SETTINGS)})(?= (?:must|takes|is) )")
+
+
 def find_setting(text: str) -> SamplingSetting:
     """Return the option called `text` (`top-p` or `top_p`). Raise UsageError with the nearest names."""
     name = text.strip().lstrip("-").lower().replace("-", "_")
@@ -120,12 +124,18 @@ def find_setting(text: str) -> SamplingSetting:
 
 def sampling_options(given: Mapping[str, str | Sequence[str] | None]) -> SamplingOptions:
     """Return the options that the command line gives. Raise UsageError."""
-    values = {
-        name: SAMPLING_SETTINGS[name].read(name, [words] if isinstance(words, str) else words)
-        for name, words in given.items()
-        if words is not None and words != []
-    }
-    return SamplingOptions.from_dict(values)
+    try:
+        values = {
+            name: SAMPLING_SETTINGS[name].read(name, [words] if isinstance(words, str) else words)
+            for name, words in given.items()
+            if words is not None and words != []
+        }
+        return SamplingOptions.from_dict(values)
+    except LocalLLMError as error:
+        error.message = _NAME.sub(
+            lambda name: f"`--{SAMPLING_SETTINGS[name[0]].flag}`", error.message, count=1
+        )
+        raise
 
 
 def changed(options: SamplingOptions, setting: SamplingSetting, words: Sequence[str]) -> SamplingOptions:
