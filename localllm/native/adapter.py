@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class Adapters:
         self._scales = [scale for _, scale in files]
         for path, _ in files:
             logs.clear()
-            handle = self._library.llama_adapter_lora_init(model.handle, str(path).encode())
+            handle = self._library.llama_adapter_lora_init(model.handle, os.fsencode(path))
             if not handle:
                 reason = next(iter(logs.last_errors()), "the file was refused without a reason")
                 raise ModelLoadError(

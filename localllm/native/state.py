@@ -7,6 +7,7 @@ verify files before (`engine.state_file`).
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def save_sequence(context: Context, path: Path, tokens: Sequence[int], sequence:
     """Write the state of a sequence and its tokens to a file; return its size, 0 when that failed."""
     array = (ctypes.c_int32 * len(tokens))(*tokens)
     return int(
-        llama().llama_state_seq_save_file(context.handle, str(path).encode(), sequence, array, len(tokens))
+        llama().llama_state_seq_save_file(context.handle, os.fsencode(path), sequence, array, len(tokens))
     )
 
 
@@ -53,7 +54,7 @@ def load_sequence(context: Context, path: Path, capacity: int, sequence: int = 0
     tokens = (ctypes.c_int32 * capacity)()
     count = ctypes.c_size_t()
     done = llama().llama_state_seq_load_file(
-        context.handle, str(path).encode(), sequence, tokens, capacity, ctypes.byref(count)
+        context.handle, os.fsencode(path), sequence, tokens, capacity, ctypes.byref(count)
     )
     if not done:
         context.clear()

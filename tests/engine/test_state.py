@@ -211,3 +211,12 @@ def test_a_full_disk_is_an_error(demo_path: Path) -> None:
         engine.answer(QUESTION, replace(GREEDY, max_tokens=1))
         with pytest.raises(StorageError):
             engine.save_state(Path("/dev/full"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_directory_whose_name_is_no_text_will_do(demo_path: Path, tmp_path: Path) -> None:
+    directory = tmp_path / os.fsdecode(b"h\xff")
+    directory.mkdir()
+    with LlamaEngine(demo_path) as engine:
+        engine.answer(QUESTION, GREEDY)
+        assert engine.save_state(directory / "state").tokens == engine.load_state(directory / "state")
