@@ -20,7 +20,7 @@ HereArg = Annotated[
 HereListArg = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="MODEL",
+        metavar="MODEL...",
         help="Names in the library or pulled org/repo, optionally with :LEVEL.",
         show_default=False,
         autocompletion=complete_model,

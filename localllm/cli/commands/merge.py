@@ -17,7 +17,7 @@ def merge(
     ],
     adapters: Annotated[
         list[str],
-        typer.Argument(metavar="ADAPTER", help="LoRA adapters' directories.", show_default=False),
+        typer.Argument(metavar="ADAPTER...", help="LoRA adapters' directories.", show_default=False),
     ],
     output: OutputOpt = None,
     scale: ScaleOpt = 1.0,

@@ -40,7 +40,7 @@ NameArg = Annotated[
 ]
 NameListArg = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME", help="Sessions.", show_default=False, autocompletion=complete_session),
+    typer.Argument(metavar="NAME...", help="Sessions.", show_default=False, autocompletion=complete_session),
 ]
 
 
