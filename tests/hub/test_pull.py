@@ -12,6 +12,7 @@ import pytest
 
 from localllm.gguf_file import read_header
 from tests.cli.process import localllm
+from tests.dequantization.tiny_quantized import CASES, write_tiny_quantized
 from tests.hub.pulling import DEMO, FILE, GGUF, MIB, PATTERN, cached, home_of, leftovers, noise, pull, sha256
 from tests.hub.repos import Blob
 from tests.hub.stand_in import HubStandIn, Repo
@@ -303,6 +304,17 @@ def test_what_cannot_be_converted_is_refused_before_its_weights(
     assert "were not downloaded" in done.stderr
     assert hub.bytes_sent("*.safetensors") < 70_000
     assert pull(env, "org/odd", "--no-check").returncode == 0
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_quantized_checkpoints_pass_the_look_at_their_headers(
+    hub: HubStandIn, env: dict[str, str], tmp_path: Path, case: str
+) -> None:
+    """Of quantized weights much lies in tensors that are not here yet: that refuses none."""
+    directory = write_tiny_quantized(tmp_path / "source", case)
+    hub.add_repo(Repo("org/quantized", {path.name: path for path in directory.iterdir()}))
+    done = pull(env, "org/quantized")
+    assert done.returncode == 0, done.stderr
 
 
 def test_only_pickles(hub: HubStandIn, env: dict[str, str]) -> None:
