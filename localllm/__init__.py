@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from localllm.engine import Engine, EngineOptions, SamplingOptions
     from localllm.errors import LocalLLMError
     from localllm.quantization.options import QuantizationOptions
+    from localllm.verbs.card import card
     from localllm.verbs.compare import compare
     from localllm.verbs.convert import check, convert
     from localllm.verbs.inspect import inspect
@@ -40,6 +41,7 @@ _LAZY = {
     "LocalLLMError": "localllm.errors",
     "QuantizationOptions": "localllm.quantization.options",
     "SamplingOptions": "localllm.engine",
+    "card": "localllm.verbs.card",
     "check": "localllm.verbs.convert",
     "collect_imatrix": "localllm.verbs.quantize",
     "compare": "localllm.verbs.compare",
@@ -60,6 +62,7 @@ __all__ = [
     "QuantizationOptions",
     "SamplingOptions",
     "__version__",
+    "card",
     "check",
     "collect_imatrix",
     "compare",

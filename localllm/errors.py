@@ -15,6 +15,9 @@
     ├── GenerationError           a prompt that does not fit, a template that rejects it
     ├── SessionError              a saved conversation that cannot be read or written
     ├── StateError                a saved attention cache that is damaged or of another model
+    ├── ReferenceStoreError       stored predictions of a reference that are damaged or of something else
+    ├── VocabularyMismatchError   two models that cannot be compared: their tokens differ
+    ├── CardError                 a model card that cannot be read or added to
     ├── StorageError              disk full, no permission, name too long
     ├── HubError                  the hub, or another server, did not give what was asked for
     │   ├── GatedModelError       a repository one has to ask for, or sign in for, first
@@ -109,6 +112,18 @@ class SessionError(LocalLLMError):
 
 class StateError(LocalLLMError):
     code = "state"
+
+
+class ReferenceStoreError(LocalLLMError):
+    code = "reference-store"
+
+
+class VocabularyMismatchError(LocalLLMError):
+    code = "vocabulary-mismatch"
+
+
+class CardError(LocalLLMError):
+    code = "card"
 
 
 class StorageError(LocalLLMError):

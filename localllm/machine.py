@@ -11,6 +11,7 @@ _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
 _CGROUP_V1_PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 _MEMORY = Path("/proc/meminfo")
+_STATUS = Path("/proc/self/status")
 # limit, what is used of it, and how much of that can be dropped; version 2, then version 1
 _CGROUP_MEMORY = (
     (Path("/sys/fs/cgroup"), ("memory.max", "memory.current")),
@@ -42,10 +43,28 @@ def peak_memory_bytes() -> int:
         import psutil
 
         return int(psutil.Process().memory_info().peak_wset)
+    peak = _peak_since_start()
+    if peak is not None:
+        return peak
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _peak_since_start() -> int | None:
+    """Return what Linux says of this program's peak, in bytes; None elsewhere.
+
+    `getrusage` counts what was resident before the process became this program: its parent's memory.
+    """
+    try:
+        for line in _STATUS.read_text("ascii", "replace").splitlines():
+            name, _, value = line.partition(":")
+            if name == "VmHWM":
+                return int(value.removesuffix("kB")) * 1024
+    except (OSError, ValueError):
+        return None
+    return None
 
 
 def _cgroup_quota() -> float | None:

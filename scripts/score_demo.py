@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import localllm
+from localllm import evaluation
+from localllm.machine import usable_cores
+from localllm.native.worker import run_job
 
 ROOT = Path(__file__).resolve().parent.parent
 UNQUANTIZED = "bf16"
@@ -74,13 +77,27 @@ def make_files(checkpoint: Path, levels: Iterable[str], folder: Path) -> dict[st
 
 
 def perplexities(files: dict[str, Path], text: Path) -> dict[str, float]:
-    """Measure every file on `text`, in windows of 512 tokens."""
-    result = localllm.compare(list(files.values()), text=text, repetitions=1)
+    """Measure every file on all of `text`, in windows of 512 tokens."""
     found = {}
-    for level, measurement in zip(files, result.measurements, strict=True):
-        if measurement.perplexity is None:
-            sys.exit(f"{level}: {measurement.error}")
-        found[level] = measurement.perplexity.value
+    with tempfile.TemporaryDirectory(prefix="score-demo-") as folder:
+        for level, path in files.items():
+            scores = Path(folder) / f"{level}.npz"
+            arguments = {
+                "path": str(path),
+                "texts": [str(text)],
+                "chat_format": False,
+                "context_size": evaluation.DEFAULT_CONTEXT,
+                "first_chunk": 0,
+                "chunks": sys.maxsize,
+                "threads": usable_cores(),
+                "reference": None,
+                "writes_reference": False,
+                "scores": str(scores),
+            }
+            run_job(evaluation.EVALUATE_JOB, arguments)
+            quality = evaluation.summarise(evaluation.Scores.load(scores))
+            assert quality.perplexity is not None
+            found[level] = quality.perplexity.value
     return found
 
 

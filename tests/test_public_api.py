@@ -16,6 +16,7 @@ PUBLIC = [
     "QuantizationOptions",
     "SamplingOptions",
     "__version__",
+    "card",
     "check",
     "collect_imatrix",
     "compare",
@@ -44,6 +45,7 @@ def test_verbs_take_keyword_options_and_emit_last() -> None:
         "collect_imatrix",
         "merge",
         "compare",
+        "card",
         "load",
     ):
         parameters = list(inspect.signature(getattr(localllm, name)).parameters.values())

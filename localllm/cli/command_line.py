@@ -22,6 +22,7 @@ _COMMANDS = {
     "inspect": "inspect:inspect",
     "chat": "chat:chat",
     "compare": "compare:compare",
+    "card": "card:card",
     "show": "show:show",
     "rm": "rm:rm",
     "verify": "verify:verify",

@@ -19,6 +19,7 @@ from localllm.errors import LocalLLMError
 from localllm.events import Event, Notice
 
 if TYPE_CHECKING:
+    from localllm.cli.progress import ProgressView
     from localllm.engine import Chunk
 
 SCHEMA = 1
@@ -29,13 +30,22 @@ class Output:
 
     current: Output | None = None
 
-    def __init__(self, command: str, *, as_json: bool = False, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        command: str,
+        *,
+        as_json: bool = False,
+        quiet: bool = False,
+        progress: type[ProgressView] | None = None,
+    ) -> None:
+        """Write for `command`; its progress is shown by `progress`, by default as bars."""
         from localllm.cli.progress import ProgressView
 
         self.command = command
         self.as_json = as_json
         self.quiet = quiet
-        self._progress = ProgressView(visible=not (as_json or quiet) and sys.stderr.isatty())
+        show = progress or ProgressView
+        self._progress = show(visible=not (as_json or quiet) and sys.stderr.isatty())
         Output.current = self
 
     def emit(self, event: Event) -> None:
@@ -78,7 +88,8 @@ class Output:
         from localllm.cli.tables import print_table
 
         self._progress.pause()
-        print_table(headings, [[clean(cell) for cell in row] for row in rows], numeric)
+        lines = [[clean(cell) for cell in row] for row in (headings, *rows)]
+        print_table(lines[0], lines[1:], [clean(heading) for heading in numeric])
 
     def answer(self, chunks: Iterator[Chunk]) -> dict[str, Any]:
         """Show an answer as it is generated (not with `--json`) and return it as data."""

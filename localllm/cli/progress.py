@@ -54,8 +54,11 @@ class ProgressView:
 
     def _started(self) -> Any:
         if self._progress is None:
-            from localllm.cli.progress_bars import new_bars
-
-            self._progress = new_bars()
+            self._progress = self._new_bars()
             self._progress.start()
         return self._progress
+
+    def _new_bars(self) -> Any:
+        from localllm.cli.progress_bars import new_bars
+
+        return new_bars()

@@ -11,9 +11,9 @@ from localllm.units import format_bytes
 _NAME_WIDTH = 30
 
 
-def new_bars() -> Progress:
+def new_bars(kind: type[Progress] = Progress, refresh_per_second: float = 10) -> Progress:
     """Return bars on stderr; a task's fields are `unit` and `detail`."""
-    return Progress(
+    return kind(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
         TaskProgressColumn(),
@@ -21,6 +21,7 @@ def new_bars() -> Progress:
         TextColumn("{task.fields[detail]}", style="dim", markup=False),
         console=Console(stderr=True),
         transient=True,
+        refresh_per_second=refresh_per_second,
     )
 
 

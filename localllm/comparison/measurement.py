@@ -7,13 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Uncertain:
-    """A measured quantity with its standard error."""
-
-    value: float
-    stderr: float
+from localllm.evaluation.uncertain import Uncertain as Uncertain
 
 
 @dataclass(frozen=True)
@@ -141,8 +135,9 @@ class Advice:
 class ComparisonResult:
     """All measurements, smallest file first, and what follows from them.
 
-    `id` names the run in the history, `started` is its time in ISO 8601 (UTC). `undecided` are pairs of levels
-    whose quality could not be told apart.
+    `id` names the run in the history, `started` is its time in ISO 8601 (UTC). `undecided` are pairs of
+    levels whose quality could not be told apart. `source` is the path of what `model` stood for, if that is
+    one thing.
     """
 
     id: str
@@ -155,6 +150,7 @@ class ComparisonResult:
     notes: tuple[str, ...] = ()
     undecided: tuple[tuple[str, str], ...] = ()
     advice: Advice = Advice()
+    source: str | None = None
 
     @property
     def failed(self) -> bool:

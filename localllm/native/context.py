@@ -151,16 +151,19 @@ class Context:
             self._batch.add(chunk, start=start + offset, sequence=sequence, logits_from=first)
             self._run()
 
-    def decode_together(self, sequences: Sequence[Sequence[int]], *, start: int) -> None:
-        """Run the tokens of sequence 0, 1, ... in one batch, each from position `start` on; keep all logits.
+    def decode_together(
+        self, sequences: Sequence[Sequence[int]], *, start: int, logits_from: int = 0
+    ) -> None:
+        """Run the tokens of sequence 0, 1, ... in one batch, each from position `start` on.
 
+        Logits are kept of each sequence from its index `logits_from` on, by default of all tokens, in order.
         Raise ValueError when they do not fit into one batch, otherwise as `decode`.
         """
         if sum(map(len, sequences)) > self.batch_size:
             raise ValueError("all sequences need to fit into one batch")
         self._batch.clear()
         for sequence, tokens in enumerate(sequences):
-            self._batch.add(tokens, start=start, sequence=sequence, logits_from=0)
+            self._batch.add(tokens, start=start, sequence=sequence, logits_from=logits_from)
         self._run()
 
     def decode_each(self, steps: Sequence[tuple[int, int, int]]) -> None:

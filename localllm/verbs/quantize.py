@@ -11,7 +11,7 @@ from pathlib import Path
 from localllm import pipeline
 from localllm.assembly import Recipe
 from localllm.errors import UsageError
-from localllm.events import Emit, ignore
+from localllm.events import Emit, Notice, ignore
 from localllm.imatrix.collect import ImatrixResult
 from localllm.imatrix.texts import calibration_names, calibration_texts, read_text
 from localllm.library.usage import note_use
@@ -20,7 +20,7 @@ from localllm.native.dry_run import Quantizer
 from localllm.publication import require_distinct
 from localllm.quantization import quantize as quantization
 from localllm.quantization.importance import Importances
-from localllm.quantization.levels import Level, parse_levels
+from localllm.quantization.levels import LEVELS, Level, parse_levels
 from localllm.quantization.options import QuantizationOptions
 from localllm.quantization.quantize import QuantizationPlan, QuantizationResult
 from localllm.quantization.source import QuantizationSource
@@ -35,6 +35,7 @@ from localllm.verbs.records import record_made
 from localllm.verbs.references import adapter_at, files_from, recipe_of, target_of
 
 AUTO_MATRIX = "auto"
+AUTO_LEVEL = "auto"
 
 
 def quantize(
@@ -55,7 +56,7 @@ def quantize(
     force: bool = False,
     emit: Emit = ignore,
 ) -> list[QuantizationResult]:
-    """Quantize a checkpoint or a GGUF file at every one of `levels`.
+    """Quantize a checkpoint or a GGUF file at every one of `levels`; "auto" is what its comparison advised.
 
     `adapters` are merged in first, at `scale` times their own. An adapter as `model` is merged into
     `base`, by default the base model it names. `output` names a file for one level, a directory for
@@ -66,7 +67,7 @@ def quantize(
     when there is none, on the texts `calibration` or the built-in one. Files that are already what this would
     write are kept, unless `force` is set.
     """
-    wanted = parse_levels(levels)
+    wanted = _wanted(model, levels, emit)
     with Quantizer() as quantizer:  # llama.cpp is loaded while the model is looked at
         opened = _open(model, adapters, base, scale, merge_into, pre, emit)
         targets = _targets(opened.name, wanted, output)
@@ -105,7 +106,7 @@ def plan_quantization(
 
     `context` is the number of tokens to estimate memory for. Nothing is written.
     """
-    wanted = parse_levels(levels)
+    wanted = _wanted(model, levels, emit)
     with Quantizer() as quantizer:  # llama.cpp is loaded while the model is looked at
         opened = _open(model, adapters, base, scale, merge_into, pre, emit)
         targets = _targets(opened.name, wanted, output)
@@ -151,6 +152,36 @@ def collect_imatrix(
         parse_special=parse_special,
         emit=emit,
     )
+
+
+def _wanted(model: Model, levels: Sequence[str], emit: Emit) -> list[Level]:
+    """Read levels as users type them; see `parse_levels`."""
+    words = [word.strip() for text in levels for word in text.split(",")]
+    if any(word.lower() == AUTO_LEVEL for word in words):
+        advised = _advised(model, emit)
+        words = [advised if word.lower() == AUTO_LEVEL else word for word in words]
+    return parse_levels(words)
+
+
+def _advised(model: Model, emit: Emit) -> str:
+    """Return the level the last comparison of a model advised. Raise UsageError when there is none."""
+    from localllm.verbs.compare import history  # with all that measures
+
+    text = fspath(model)
+    result = next((each for each in history(model) if each.settings.evaluated_tokens), None)
+    if result is None:
+        raise UsageError(
+            f"`-q auto` takes what a comparison advised, and there is none of `{text}`",
+            hint=f"make one with `localllm compare {text}`, or name a level",
+        )
+    advised = result.advice.smallest
+    if advised not in LEVELS:
+        raise UsageError(
+            f"the last comparison of `{text}` advised no level",
+            hint=f"compare others with `localllm compare {text} -q all`, or name a level",
+        )
+    emit(Notice(f"taking {advised}, which the comparison of {result.started[:10]} advised"))
+    return advised
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from tests.cli.process import localllm
 
+_QUICK = ("--repetitions", "1", "--prompt-tokens", "64", "--generated-tokens", "16")
+
 
 def test_compare_fills_every_column(demo_files: dict[str, Path]) -> None:
-    result = localllm("compare", *demo_files.values(), "--repetitions", "1", "--chunks", "2", "--json")
+    result = localllm("compare", *demo_files.values(), *_QUICK, "--chunks", "2", "--json")
     assert result.returncode == 0, result.stderr
     data = json.loads(result.stdout)["data"]
-    assert [row["level"] for row in data["measurements"]] == list(demo_files)
+    assert [row["level"] for row in data["measurements"]] == ["Q2_K", "Q8_0", "BF16"]
     for row in data["measurements"]:
         assert row["error"] is None
         assert row["size_bytes"] == Path(row["path"]).stat().st_size
@@ -23,14 +25,32 @@ def test_compare_fills_every_column(demo_files: dict[str, Path]) -> None:
         assert row["prompt_tokens_per_second"]["value"] > 0
         assert row["generation_tokens_per_second"]["value"] > 0
         assert row["perplexity"]["value"] > 1
-    assert data["evaluated_tokens"] == 2 * 255
+        assert (row["kl_divergence"] is None) == row["is_reference"]
+    smallest, larger, _ = data["measurements"]
+    assert smallest["kl_divergence"]["value"] > larger["kl_divergence"]["value"] > 0
+    assert data["settings"]["evaluated_tokens"] == 2 * 255
+    assert data["reference"] == "BF16"
 
 
 def test_compare_as_csv(demo_files: dict[str, Path]) -> None:
-    result = localllm("compare", demo_files["Q2_K"], "--repetitions", "1", "--chunks", "1", "--csv")
+    result = localllm("compare", demo_files["Q2_K"], *_QUICK, "--chunks", "1", "--csv")
     (row,) = csv.DictReader(io.StringIO(result.stdout))
     assert row["level"] == "Q2_K"
     assert float(row["perplexity"]) > 1
+
+
+def test_what_was_compared_gets_a_card(demo_files: dict[str, Path], tmp_path: Path) -> None:
+    files = (demo_files["BF16"], demo_files["Q8_0"])
+    compared = localllm("compare", *files, *_QUICK, "--chunks", "2", "--html", tmp_path / "page.html")
+    assert compared.returncode == 0, compared.stderr
+    assert "Q8_0" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    history = json.loads(localllm("compare", "--history", "--json").stdout)["data"]["runs"]
+    card = json.loads(localllm("card", demo_files["Q8_0"], "-o", tmp_path / "card.md", "--json").stdout)[
+        "data"
+    ]
+    assert card["run"] == history[0]["id"]
+    assert "| Q8_0 |" in (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert Path(card["image"]).read_bytes().startswith(b"\x89PNG")
 
 
 def test_demo_goes_the_whole_way(tmp_path: Path) -> None:

@@ -9,8 +9,18 @@ import pytest
 
 from tests.cli.process import COMMAND, environment, localllm
 
-COMMANDS = ("convert", "quantize", "imatrix", "inspect", "chat", "compare", "list", "demo")
-HEAVY = ("numpy", "llama_cpp", "gguf", "huggingface_hub", "tokenizers", "sentencepiece", "jinja2", "psutil")
+COMMANDS = ("convert", "quantize", "imatrix", "inspect", "chat", "compare", "card", "list", "demo")
+HEAVY = (
+    "numpy",
+    "llama_cpp",
+    "gguf",
+    "huggingface_hub",
+    "tokenizers",
+    "sentencepiece",
+    "jinja2",
+    "matplotlib",
+    "psutil",
+)
 
 
 def test_help_imports_nothing_heavy() -> None:

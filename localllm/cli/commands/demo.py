@@ -20,7 +20,7 @@ _NEXT = (
     "localllm chat demo --session me                a chat that remembers",
     "localllm quantize ./my-finetune -q recommended your checkpoint, four levels",
     "localllm inspect FILE.gguf                     what is inside any GGUF file",
-    "localllm compare my-finetune                   measure its levels side by side",
+    "localllm compare my-finetune -q recommended    measure its levels side by side",
 )
 
 
@@ -59,10 +59,11 @@ def _workplace(keep: Path | None) -> AbstractContextManager[str]:
 
 def _show(stage: Stage, out: Output, collected: dict[str, Any]) -> None:
     """Show a stage as soon as it is there, and keep its data for `--json`."""
-    from localllm import report
-    from localllm.comparison import ComparisonResult
+    from localllm.cli.compare_view import show_table
+    from localllm.comparison.measurement import ComparisonResult
     from localllm.conversion.convert import ConversionResult
     from localllm.demonstration import Asked
+    from localllm.report.data import to_json
     from localllm.units import format_bytes, format_count
 
     if isinstance(stage, ConversionResult):
@@ -70,8 +71,8 @@ def _show(stage: Stage, out: Output, collected: dict[str, Any]) -> None:
         size, count = format_bytes(stage.size_bytes), format_count(stage.parameters)
         out.text(f"converted the demo checkpoint ({count} parameters) to {stage.level}, {size}")
     elif isinstance(stage, ComparisonResult):
-        collected["comparison"] = report.to_json(stage)
-        out.table(report.HEADINGS, report.table_rows(stage), numeric=report.HEADINGS[1:])
+        collected["comparison"] = to_json(stage)
+        show_table(out, stage)
     elif isinstance(stage, Asked):
         out.text(f"\n> {stage.question}")
         collected["answers"].append({"question": stage.question, **out.answer(stage.answer)})

@@ -35,7 +35,8 @@ def quantize(
             "--level",
             "-q",
             metavar="LEVEL",
-            help="A level such as Q4_K_M; repeatable, also comma-separated, `recommended` or `all`.",
+            help="A level such as Q4_K_M; repeatable, also comma-separated, `recommended` or `all`; `auto` "
+            "is what `localllm compare` last advised for the model.",
             show_default=False,
             autocompletion=complete_level,
         ),

@@ -1,0 +1,30 @@
+"""Everything a child process measures of one file but its quality: load times, speeds, peak memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from localllm.benchmark.loading import load_twice
+from localllm.benchmark.speed import SpeedTest, measure_speeds
+from localllm.events import Emit
+from localllm.machine import peak_memory_bytes
+
+
+def benchmark_job(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Measure the file `path`; the other arguments are those of `SpeedTest`. For `native.worker.run_job`.
+
+    Return `load_seconds`, `cold_load_seconds` (or None), `prompt_samples` and `generation_samples` in tokens
+    per second, and `peak_memory_bytes`, all that this process ever had resident.
+    """
+    test = SpeedTest(**{name: value for name, value in arguments.items() if name != "path"})
+    model, times = load_twice(Path(arguments["path"]))
+    with model:
+        samples = measure_speeds(model, test, emit=emit)
+    return {
+        "load_seconds": times.warm,
+        "cold_load_seconds": times.cold,
+        "prompt_samples": list(samples.prompt),
+        "generation_samples": list(samples.generation),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
