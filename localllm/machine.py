@@ -37,6 +37,13 @@ def available_memory_bytes() -> int:
     return available if left is None else min(available, left)
 
 
+def busy_cores(seconds: float) -> float:
+    """Return how many cores are busy with anything, this process among it, in the `seconds` to come."""
+    import psutil
+
+    return float(psutil.cpu_percent(interval=seconds)) / 100 * (os.cpu_count() or 1)
+
+
 def peak_memory_bytes() -> int:
     """Return the most memory this process has had resident so far, in bytes."""
     if sys.platform == "win32":

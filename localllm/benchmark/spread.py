@@ -27,6 +27,7 @@ class Doubt(StrEnum):
 
     OUTLIERS = "some repetitions are far from the others: something else may be using this machine"
     FALLING = "later repetitions were slower than those before: the processor may be throttling"
+    BUSY = "other programs were using the processor: on a quiet machine it is faster"
 
 
 @dataclass(frozen=True)

@@ -228,12 +228,14 @@ class _Comparison:
             "speed", _BENCHMARK, subject, threads=wishes.threads, machine=where, **asdict(wishes.speed)
         )
         speeds = {}
+        suspected = [] if found["was_idle"] else [Doubt.BUSY]
         for kind in ("prompt", "generation"):
             samples = found[f"{kind}_samples"]
             speeds[f"{kind}_tokens_per_second"] = _speed(samples)
             doubt = doubt_about(samples)
-            if doubt is not None:
-                doubts.setdefault(doubt, []).append(subject.level)
+            suspected += [] if doubt is None else [doubt]
+        for doubt in suspected:
+            doubts.setdefault(doubt, []).append(subject.level)
         self._update(
             subject,
             load_seconds=found["load_seconds"],

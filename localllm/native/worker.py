@@ -29,6 +29,7 @@ from typing import IO, Any
 from localllm import events
 from localllm.errors import LocalLLMError, NativeCrashError
 from localllm.events import Emit, ignore
+from localllm.native.library import users_environment
 
 Job = Callable[[dict[str, Any], Emit], Any]
 
@@ -155,7 +156,7 @@ def _read(requests: queue.SimpleQueue[str]) -> None:
 
 def _environment() -> dict[str, str]:
     """The child must find the same packages as we do, wherever they were imported from."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return {**users_environment(), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def _own_session() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from localllm.store import (
     Resolved,
     level_in_name,
     library_checkpoint,
+    model_name,
     models_directory,
     resolve,
     resolve_source,
@@ -76,7 +77,7 @@ def what_to_compare(
     """
     if not models:
         raise UsageError("nothing to compare", hint="name a model: `localllm compare demo`")
-    meant = [_meant(model, emit) for model in models]
+    meant = [_meant(model, levels, emit) for model in models]
     origin = next((each for each in meant if each.origin is not None), None)
     there = _by_level(meant)
     wanted = _wanted_levels(meant, levels, there, has_origin=origin is not None)
@@ -87,7 +88,7 @@ def what_to_compare(
             hint="name the checkpoint, or a GGUF file that is not quantized",
         )
     files = _files(meant, levels, wanted, there)
-    other = None if against is None else _meant(against, emit)
+    other = None if against is None else _meant(against, (), emit)
     reference, against_origin, against_file = _reference(origin, other, [*files, *there.values()])
     return Compared(
         name=meant[0].name,
@@ -101,7 +102,7 @@ def what_to_compare(
     )
 
 
-def _meant(model: Model, emit: Emit) -> _Meant:
+def _meant(model: Model, levels: Sequence[str], emit: Emit) -> _Meant:
     text = fspath(model)
     if adapter_at(model) is not None:
         raise UsageError(
@@ -115,7 +116,7 @@ def _meant(model: Model, emit: Emit) -> _Meant:
         if found is not None:
             return found
     if ref.kind is RefKind.HUB and not Path(text.partition(":")[0]).expanduser().exists():
-        return _of_hub(ref)
+        return _of_hub(ref, levels, emit)
     path = Path(text).expanduser()
     if path.is_dir() and not (path / "config.json").is_file():
         return _directory_of_files(path)
@@ -134,8 +135,11 @@ def _in_library(name: str) -> _Meant | None:
     return _Meant(name, models_directory() / name, tuple(files), origin)
 
 
-def _of_hub(ref: ModelRef) -> _Meant:
-    """Return the files of a repository that are here, and its checkpoint if that is."""
+def _of_hub(ref: ModelRef, levels: Sequence[str], emit: Emit) -> _Meant:
+    """Return the files of a repository that are here, and its checkpoint if that is.
+
+    Of `levels` those that cannot be made from what is here are downloaded.
+    """
     text = str(ref)
     if ref.level is not None or ref.file is not None:
         return _resolved(resolve(text), str(replace(ref, level=None)))
@@ -145,7 +149,12 @@ def _of_hub(ref: ModelRef) -> _Meant:
     models = [found for found in find(text) if found.kind is Kind.MODEL and found.is_complete]
     commit = next((found.commit for found in models if source.path in found.files), None)
     files = tuple(found.files[0] for found in models if found.commit == commit) or (source.path,)
-    unquantized = next((path for path in files if level_in_name(path) in UNQUANTIZED_LEVELS), None)
+    unquantized = _unquantized(files)
+    here = {level_in_name(path) for path in files}
+    lacking = [level.name for level in parse_levels(levels) if level.name not in here] if levels else []
+    if lacking and unquantized is None:
+        have(*(str(replace(ref, level=level)) for level in lacking), emit=emit)
+        return _of_hub(ref, (), emit)
     return _Meant(source.name, source.path, files, None if unquantized is None else str(unquantized))
 
 
@@ -156,8 +165,9 @@ def _directory_of_files(directory: Path) -> _Meant:
             f"{directory} holds neither GGUF files nor a checkpoint",
             hint="name a .gguf file, or a directory with config.json and model.safetensors",
         )
-    unquantized = next((path for path in files if level_in_name(path) in UNQUANTIZED_LEVELS), None)
-    name = directory.resolve().name
+    unquantized = _unquantized(files)
+    names = {model_name(path) for path in files}
+    name = names.pop() if len(names) == 1 else directory.resolve().name
     return _Meant(name, directory, tuple(files), None if unquantized is None else str(unquantized))
 
 

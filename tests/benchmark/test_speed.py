@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from localllm.benchmark import job
 from localllm.benchmark.job import benchmark_job
 from localllm.benchmark.loading import load_twice
 from localllm.benchmark.speed import SpeedTest, measure_speeds
@@ -70,9 +71,16 @@ def test_the_cold_time_is_unknown_where_files_cannot_be_dropped(
     assert times.cold is None
 
 
-def test_the_job_returns_everything(narrow_gguf: Path) -> None:
+@pytest.mark.parametrize(("busy", "spins"), [(0.1, True), (1.0, False)])
+def test_the_job_returns_everything(
+    narrow_gguf: Path, monkeypatch: pytest.MonkeyPatch, busy: float, spins: bool
+) -> None:
+    spun: list[bool] = []
+    monkeypatch.setattr(job, "busy_cores", lambda _: busy)
+    monkeypatch.setattr(job, "spin_as_openmp_does", lambda: spun.append(True))
     arguments = {"path": str(narrow_gguf), "repetitions": 2, "threads": 1, "depth": 0}
     found = benchmark_job({**arguments, "prompt_tokens": 8, "generated_tokens": 2}, lambda event: None)
     assert len(found["prompt_samples"]) == len(found["generation_samples"]) == 2
     assert found["load_seconds"] > 0
     assert found["peak_memory_bytes"] > narrow_gguf.stat().st_size
+    assert found["was_idle"] is bool(spun) is spins

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from localllm.errors import NotFoundError, UnknownLevelError, UsageError
-from localllm.events import ignore
-from localllm.store import output_path, shipped_checkpoint
+from localllm.events import Emit, ignore
+from localllm.library.found import Found, Kind
+from localllm.store import Resolved, output_path, shipped_checkpoint
+from localllm.verbs import compared as compared_module
 from localllm.verbs.compared import Compared, what_to_compare
 
 RECOMMENDED = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0")
@@ -114,6 +116,7 @@ def test_levels_need_something_to_be_made_from(demo_files: dict[str, Path]) -> N
 def test_a_directory_of_files(demo_files: dict[str, Path]) -> None:
     compared = found(demo_files["BF16"].parent)
     assert len(compared.files) == 4
+    assert compared.name == "demo"
     assert compared.against_file == demo_files["BF16"]
 
 
@@ -140,3 +143,27 @@ def test_nothing_and_unknown_names() -> None:
         found()
     with pytest.raises(NotFoundError):
         found("no-such-model")
+
+
+def test_levels_of_a_repository_are_downloaded(
+    demo_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repository with GGUF files of which one is here: what else is asked for can only come from there."""
+    here = [demo_files["Q4_K_M"]]
+    pulled: list[str] = []
+
+    def pull(*models: str, emit: Emit) -> None:
+        pulled.extend(models)
+        here.extend(demo_files[model.partition(":")[2]] for model in models if ":" in model)
+
+    models = lambda text: [Found(text, Kind.MODEL, None, (path,), commit="abc") for path in here]  # noqa: E731
+    monkeypatch.setattr(compared_module, "have", pull)
+    monkeypatch.setattr(compared_module, "find", models)
+    monkeypatch.setattr(
+        compared_module, "resolve_source", lambda text: Resolved("org--repo", here[0], "Q4_K_M")
+    )
+    assert found("org/repo").files == (demo_files["Q4_K_M"],)
+    compared = found("org/repo", levels=("Q4_K_M,Q8_0",))
+    assert pulled == ["org/repo", "org/repo", "org/repo:Q8_0"]
+    assert compared.files == (demo_files["Q4_K_M"], demo_files["Q8_0"])
+    assert (compared.missing, compared.name) == ((), "org--repo")

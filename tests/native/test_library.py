@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+
+from localllm.events import Emit
 
 SHOW = """
 import ctypes, os
@@ -16,6 +19,28 @@ getenv = ctypes.CDLL(None).getenv
 getenv.restype = ctypes.c_char_p
 print((getenv(b"GOMP_SPINCOUNT") or b"unset").decode())
 """
+
+
+CHILD = """
+from localllm.native.library import llama
+from localllm.native.worker import run_job
+llama()
+print(run_job("tests.native.test_library:spin_job", {}))
+"""
+
+
+def spin_job(arguments: dict[str, Any], emit: Emit) -> str | None:
+    """What a child finds before it loads llama.cpp itself."""
+    return os.environ.get("GOMP_SPINCOUNT")
+
+
+@pytest.mark.parametrize(("given", "seen"), [({}, "None"), ({"GOMP_SPINCOUNT": "1000"}, "1000")])
+def test_children_inherit_only_what_the_user_set(given: dict[str, str], seen: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP_", "OMP_"))}
+    result = subprocess.run(
+        [sys.executable, "-c", CHILD], env={**clean, **given}, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == seen
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="getenv of the process is not reachable by name")
