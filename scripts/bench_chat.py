@@ -5,7 +5,7 @@
                                  [--threads 2] [--rounds 5] [--conversation 2000] [--json FILE]
 
 In each round every contestant runs once, each a process of its own that loads the model and warms up, so that
-whatever else the machine does meets all of them; every other round goes backwards, so that a machine that gets
+whatever else the machine does meets all of them. Every other round goes backwards: a machine that gets
 slower or faster favours none:
 
     own          localllm's engine: 512 tokens of prompt, then 128 tokens of an answer, sampled and as text

@@ -19,8 +19,8 @@ def benchmark_job(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Measure the file `path`; the other arguments are those of `SpeedTest`. For `native.worker.run_job`.
 
     Return `load_seconds`, `cold_load_seconds` (or None), `prompt_samples` and `generation_samples` in tokens
-    per second, `peak_memory_bytes`, all that this process ever had resident, and `was_idle`: nothing else used
-    the machine before. Then threads wait for each other as they do in llama-bench.
+    per second, `peak_memory_bytes`, all that this process ever had resident, and `was_idle`: nothing else was
+    using the machine. Then threads wait for each other as they do in llama-bench.
     """
     was_idle = busy_cores(_LOOK_SECONDS) < _IDLE_CORES
     if was_idle:
