@@ -4,10 +4,12 @@
     python scripts/check_logits.py --python PYTHON [--write-golden] [FAMILY ...]
 
 PYTHON is an interpreter with torch and transformers==4.57.6, in a throw-away place (scripts/check_parity.py
-tells how to make it). Each tiny checkpoint of tests/conversion/tiny_families.py is converted to F32 and run
-on the same tokens by both; the largest difference of two logits is given as a share of their spread, the
-largest logit minus the smallest. `--write-golden` stores the names and shapes of the checkpoints' tensors and
-the logits of transformers in tests/conversion/families/, where the tests compare with them without torch.
+tells how to make it). Families marked `transformers=5` need 5.23.0 for `--write-golden`: name them.
+
+Each tiny checkpoint of tests/conversion/tiny_families.py is converted to F32 and run on the same tokens by
+both; the largest difference of two logits is given as a share of their spread, the largest logit minus the
+smallest. `--write-golden` stores the names and shapes of the checkpoints' tensors and the logits of
+transformers in tests/conversion/families/, where the tests compare with them without torch.
 """
 
 from __future__ import annotations
@@ -29,25 +31,39 @@ from tests.conversion.tiny_families import FAMILIES, SHAPES, write_tiny_family  
 
 SHAPES_DRIVER = """
 import json, sys
-from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.modeling_utils import no_init_weights
+import transformers
+from transformers import AutoConfig
+from safetensors import safe_open
+try:
+    from transformers.modeling_utils import no_init_weights
+except ImportError:
+    from transformers.initialization import no_init_weights
 
 for folder in sys.argv[1:]:
+    config = AutoConfig.from_pretrained(folder)
     with no_init_weights():
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
-    tied = set(model._tied_weights_keys or ()) if model.config.tie_word_embeddings else set()
+        model = getattr(transformers, config.architectures[0])(config)
+    if transformers.__version__ >= "5":  # it keeps experts fused, but saves them one by one
+        model.tie_weights()
+        model.save_pretrained(f"{folder}/saved")
+        with safe_open(f"{folder}/saved/model.safetensors", "numpy") as stored:
+            shapes = {name: stored.get_slice(name).get_shape() for name in stored.keys()}
+        json.dump(shapes, open(f"{folder}/shapes.json", "w"))
+        continue
+    is_tied = config.get_text_config().tie_word_embeddings
+    tied = set(model._tied_weights_keys or ()) if is_tied else set()
     shapes = {name: list(value.shape) for name, value in model.state_dict().items() if name not in tied}
     json.dump(shapes, open(f"{folder}/shapes.json", "w"))
 """
 LOGITS_DRIVER = """
 import json, sys
-import numpy, torch
-from transformers import AutoModelForCausalLM
+import numpy, torch, transformers
 
 tokens = torch.tensor([json.loads(sys.argv[1])])
 for folder in sys.argv[2:]:
     exact = {"torch_dtype": torch.float32, "attn_implementation": "eager"}
-    model = AutoModelForCausalLM.from_pretrained(folder, **exact)
+    [name] = json.load(open(f"{folder}/config.json"))["architectures"]
+    model = getattr(transformers, name).from_pretrained(folder, **exact)
     with torch.no_grad():
         logits = model.eval()(tokens).logits[0].float().numpy()
     numpy.save(f"{folder}/logits.npy", logits)

@@ -67,6 +67,7 @@ def answer(self, tokenizer):
         return pre
 
 conversion.base.TextModel.get_vocab_base_pre = answer
+conversion.base.ModelBase.no_mtp = True  # as --no-mtp, which only some architectures know
 for kind in types:
     target = f"{folder}/reference-{kind}.gguf"
     sys.argv = ["convert_hf_to_gguf.py", checkpoint, "--outfile", target, "--outtype", kind]

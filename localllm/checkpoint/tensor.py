@@ -77,7 +77,7 @@ class Tensor(ABC):
 
     @property
     def is_derived(self) -> bool:
-        """Tell whether the values are computed; they are float32 then."""
+        """Tell whether the rows are made when they are read, not read into memory that is given."""
         return False
 
     @property

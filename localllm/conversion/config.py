@@ -7,11 +7,11 @@ and `rope_scaling`), and gathers everything about rotary embeddings under `rope`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from localllm.errors import CheckpointError
+from localllm.errors import CheckpointError, UnsupportedModelError
 
 _TEXT_CONFIGS = ("text_config", "llm_config", "lm_config", "language_config")
 EXPERT_COUNT = ("num_local_experts", "num_experts", "n_routed_experts")
@@ -33,11 +33,14 @@ _ROPE_NUMBERS = (
     "extrapolation_factor",
     "beta_fast",
     "beta_slow",
+    "llama_4_scaling_beta",
+    "mscale_all_dim",
 )
 _ROPE_LISTS = ("long_factor", "short_factor")
 _ROPE_EXTRAS = {
     "partial_rotary_factor": ("partial_rotary_factor", "rotary_pct", "rope_pct"),
     "original_max_position_embeddings": ("original_max_position_embeddings",),
+    "mrope_section": ("mrope_section",),
 }
 
 
@@ -88,6 +91,40 @@ class ModelConfig:
         if self.get("head_dim") is not None:
             return self.integer("head_dim")
         return self.hidden // self.heads
+
+    def require(self, **values: Any) -> None:
+        """Raise UnsupportedModelError where config.json says other than what the runtime computes with."""
+        for name, value in values.items():
+            given = self.get(name)
+            if given is not None and given != value:
+                raise UnsupportedModelError(
+                    f"config.json: {name} is {given!r:.40}, but llama.cpp would compute with {value!r}"
+                )
+
+    def layer_numbers(self, name: str) -> list[int]:
+        """Return the layers that an entry of config.json lists by number; none when there is no entry."""
+        found = self.get(name) or []
+        if not isinstance(found, list) or not all(isinstance(number, int) for number in found):
+            raise self._missing((name,), found, "a list of layers")
+        return found
+
+    def positive(self, name: str) -> int:
+        """Return a required whole number above zero. Raise CheckpointError when it is missing or not one."""
+        value = self.integer(name)
+        if value == 0:
+            raise self._missing((name,), value, "above zero")
+        return value
+
+    def layer_types(self, default: Sequence[str] = ()) -> list[str]:
+        """Return what kind each layer is; `default` when config.json does not say."""
+        types = self.get("layer_types") or default
+        is_list = isinstance(types, Sequence) and not isinstance(types, str)
+        if not is_list or len(types) != self.layers or not all(isinstance(kind, str) for kind in types):
+            raise CheckpointError(
+                f"config.json: `layer_types` must name a kind for each of {self.layers} layers",
+                hint=_CONFIG_HINT,
+            )
+        return list(types)
 
     @property
     def hidden(self) -> int:
@@ -140,6 +177,7 @@ def _rope(merged: Mapping[str, Any]) -> dict[str, Any]:
         raise CheckpointError("config.json: the rope settings are not an object", hint=_CONFIG_HINT)
     full = given.get("full_attention", given)
     rope = dict(full if isinstance(full, Mapping) else given)
+    rope = {name: value for name, value in rope.items() if value is not None}
     if "rope_theta" not in rope:
         theta = next((merged[name] for name in _ROPE_THETA if merged.get(name) is not None), None)
         if theta is not None:

@@ -37,6 +37,8 @@ def encode_piece(piece: Piece, space: Workspace) -> memoryview:
     Raise CheckpointError for NaN or infinity in the weights, and for values the type cannot hold.
     """
     rows, dtype = piece.read(space), piece.dtype
+    if dtype == piece.kind.name and piece.kind.block_size > 1:
+        return _bytes(rows)  # blocks of the checkpoint's own
     if dtype not in FLOAT_DTYPES:
         rows, dtype = as_float32(rows, dtype), "F32"
     if dtype == piece.kind.name:

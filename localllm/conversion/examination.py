@@ -164,7 +164,11 @@ class _Doctor:
 
 def _examine_texts(doctor: _Doctor, checkpoint: Checkpoint, model: Model | None, wishes: Wishes) -> None:
     """Look at tokenizer and template, also when the weights could not be planned."""
-    family = model.family if model else doctor.step(lambda _: family_of(checkpoint.architecture))
+    family = (
+        model.family
+        if model
+        else doctor.step(lambda _: family_of(checkpoint.architecture, checkpoint.config))
+    )
     rows = model.plan.vocabulary_rows if model else _likely_rows(checkpoint)
     if not rows:
         return

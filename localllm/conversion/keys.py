@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,14 +10,15 @@ from typing import Any
 from localllm.conversion.config import EXPERT_COUNT, ModelConfig
 from localllm.errors import CheckpointError, UnsupportedModelError
 from localllm.gguf_file.format import ValueType
-from localllm.gguf_file.writer import TypedValue
+from localllm.gguf_file.writer import TypedValue, array
 
 _DEFAULT_THETA = 10000.0
+_SAME_FACTOR = 1e-3
 
 
 @dataclass(frozen=True)
 class ModelKey:
-    """One `{arch}.{suffix}` key. `value` returns None when the key is to be left out."""
+    """One `{arch}.{suffix}` key. `value` returns None to leave it out, a list for an array of `type`."""
 
     suffix: str
     type: ValueType
@@ -37,7 +39,11 @@ def from_config(suffix: str, kind: ValueType, *names: str, required: bool = Fals
 def encode_keys(arch: str, keys: Iterable[ModelKey], config: ModelConfig) -> dict[str, TypedValue]:
     """Evaluate `keys`; raise CheckpointError when a required value is missing."""
     values = ((key, key.value(config)) for key in keys)
-    return {f"{arch}.{key.suffix}": TypedValue(key.type, value) for key, value in values if value is not None}
+    return {f"{arch}.{key.suffix}": _typed(key.type, value) for key, value in values if value is not None}
+
+
+def _typed(kind: ValueType, value: Any) -> TypedValue:
+    return array(kind, value) if isinstance(value, list) else TypedValue(kind, value)
 
 
 def unscaled_rope(config: ModelConfig) -> Iterator[tuple[str, TypedValue]]:
@@ -46,6 +52,25 @@ def unscaled_rope(config: ModelConfig) -> Iterator[tuple[str, TypedValue]]:
     if kind != "default":
         raise UnsupportedModelError(f"rope scaling of type `{kind}` is not supported for this architecture")
     return iter(())
+
+
+def sectioned_rope(config: ModelConfig) -> Iterator[tuple[str, TypedValue]]:
+    """Yield the `rope.scaling.*` keys of an architecture that rotates in sections, which is no scaling."""
+    if config.rope.get("rope_type") == "mrope":
+        return iter(())
+    return rope_scaling(config)
+
+
+def _sections(config: ModelConfig) -> list[int]:
+    """Return how many pairs of a head are rotated by time, height, width and what else there may be."""
+    given = config.rope.get("mrope_section")
+    if not isinstance(given, list) or len(given) not in (3, 4) or not all(map(_is_count, given)):
+        raise CheckpointError(f"config.json: mrope_section must be three numbers, not {given!r:.40}")
+    return [*given, 0][:4]
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**16
 
 
 def rope_scaling(config: ModelConfig) -> Iterator[tuple[str, TypedValue]]:
@@ -77,6 +102,7 @@ def _yarn(rope: Any) -> Iterator[tuple[str, TypedValue]]:
     original = rope.get("original_max_position_embeddings")
     if not isinstance(original, int):
         raise CheckpointError("config.json: yarn scaling needs original_max_position_embeddings")
+    _check_attention_factor(rope)
     yield "rope.scaling.original_context_length", TypedValue(ValueType.UINT32, original)
     names = (
         ("yarn_ext_factor", "extrapolation_factor"),
@@ -87,6 +113,21 @@ def _yarn(rope: Any) -> Iterator[tuple[str, TypedValue]]:
     for suffix, name in names:
         if rope.get(name) is not None:
             yield f"rope.scaling.{suffix}", TypedValue(ValueType.FLOAT32, float(rope[name]))
+
+
+def _check_attention_factor(rope: Any) -> None:
+    """The runtime multiplies attention by 0.1 ln(factor) + 1, whatever config.json says."""
+    given = rope.get("attention_factor", rope.get("attn_factor"))
+    runtime = 0.1 * math.log(rope["factor"]) + 1 if rope["factor"] > 1 else 1.0
+    if given is not None and not (_is_float(given) and abs(given - runtime) < _SAME_FACTOR):
+        raise UnsupportedModelError(
+            f"config.json: the attention_factor of yarn scaling is {given!r:.20}, "
+            f"but llama.cpp would take {runtime:.4f}"
+        )
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 # What every transformer with RMS normalisation writes; names in order of precedence.
@@ -109,6 +150,7 @@ COMMON_KEYS: tuple[ModelKey, ...] = (
     ),
     ModelKey("rope.freq_base", ValueType.FLOAT32, lambda c: c.rope.get("rope_theta")),
 )
+SECTIONS_KEY = ModelKey("rope.dimension_sections", ValueType.INT32, _sections)
 HEAD_SIZE_KEYS: tuple[ModelKey, ...] = (
     ModelKey("attention.key_length", ValueType.UINT32, lambda c: c.head_size),
     ModelKey("attention.value_length", ValueType.UINT32, lambda c: c.head_size),

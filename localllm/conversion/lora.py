@@ -106,7 +106,7 @@ def prepare_adapter(adapter: Adapter, base: Path, out_type: OutType) -> AdapterP
         raise UsageError("an adapter cannot be stored as q8_0", hint="leave out `--outtype`, or say f16")
     _require_only_low_rank(adapter)
     values = read_config(base)
-    family = family_of(architecture_of(values))
+    family = family_of(architecture_of(values), values)
     tensors = dict(_tensors(adapter, family, normalise(values, family.defaults)))
     kind = TENSOR_TYPES_BY_NAME["F32" if out_type is OutType.AUTO else out_type.value.upper()]
     return AdapterPlan(adapter, family, tensors, kind)
@@ -155,9 +155,11 @@ def _pair(
     if parts[0].is_embedding:  # looked up by token: a row of A for each
         return np.ascontiguousarray(parts[0].factors()[0].T), b
     op = next((op for ending, op in family.ops.items() if source.name.endswith(ending)), None)
-    if op is not None and not op.swaps_axes:  # A and B are never transposed, whatever their base is
-        b = op.apply(b, config)
     first = [part.factors()[0] for part in parts]
+    if op is not None and op.rowwise:
+        first = [op.apply(a, config) for a in first]
+    elif op is not None and not op.swaps_axes:  # A and B are never transposed, whatever their base is
+        b = op.apply(b, config)
     return np.stack(first) if b.ndim == 3 else first[0], np.ascontiguousarray(b)
 
 
@@ -180,14 +182,12 @@ def _require_shape(
 ) -> None:
     """Hold the pair against the base's config.json: llama.cpp would refuse the adapter at every start."""
     a, b = pair
-    for layer in range(config.layers):
-        for pattern, shape_of in family.shapes.items():
-            if pattern.format(layer=layer) == name and shape_of(config)[:2] != (a.shape[-1], b.shape[-2]):
-                raise CheckpointError(
-                    f"the adapter's `{name}` is {[b.shape[-2], a.shape[-1]]}, "
-                    f"the base's {list(reversed(shape_of(config)))}",
-                    hint="the adapter belongs to another base model",
-                )
+    shape = dict(family.expected(config)).get(name)
+    if shape is not None and shape[:2] != (a.shape[-1], b.shape[-2]):
+        raise CheckpointError(
+            f"the adapter's `{name}` is {[b.shape[-2], a.shape[-1]]}, the base's {list(reversed(shape))}",
+            hint="the adapter belongs to another base model",
+        )
 
 
 def _metadata(planned: AdapterPlan, name: str) -> Metadata:

@@ -50,7 +50,7 @@ def general_metadata(
     """
     given = overrides or {}
     found = _from_model_card(checkpoint, plan, name, given)
-    file_type = next(code for code, label in FILE_TYPES.items() if label == plan.out_type.name)
+    file_type = next(code for code, label in FILE_TYPES.items() if label == plan.file_type)
     return {
         str(Key.ARCHITECTURE): string(arch),
         str(Key.TYPE): string("model"),

@@ -72,7 +72,7 @@ def _reads(
     if op is None:
         for first, count in _ranges(part.count, tensor.columns, weights):
             yield count, partial(_read_rows, tensor, part.first + first, count)
-    elif op.elementwise:
+    elif op.rowwise:
         for first, count in _ranges(part.count, tensor.columns, weights):
             yield count, partial(_apply, op, config, tensor, part.first + first, count)
     elif op.swaps_axes and is_matrix:
@@ -108,7 +108,7 @@ def _apply(
     rows = _read_rows(tensor, first, count, space)
     if not op.moves_only:
         rows = as_float32(rows, tensor.dtype)
-    return _moved(rows if op.elementwise else rows.reshape(tensor.shape), op, config, tensor)
+    return _moved(rows if op.rowwise else rows.reshape(tensor.shape), op, config, tensor)
 
 
 def _gather_rows(tensor: Tensor, numbers: NDArray[np.intp], space: Workspace) -> NDArray[Any]:

@@ -19,6 +19,7 @@ from localllm.conversion.family import ComputedTensor, Family
 from localllm.conversion.ops import Op
 from localllm.conversion.out_type import OutType
 from localllm.conversion.sources import OTHER_MODALITIES, Rows, SourceTensor, source_tensors
+from localllm.conversion.views import MXFP4
 from localllm.errors import CheckpointError, UnsupportedModelError
 from localllm.events import Emit, Notice, ignore
 from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME, TensorType
@@ -26,9 +27,13 @@ from localllm.gguf_file.writer import TensorEntry
 
 EMBEDDING = "token_embd.weight"
 OUTPUT = "output.weight"
+# of what is copied from checkpoints as it is, whatever type was asked for
+_BLOCK_TYPES = {MXFP4: TENSOR_TYPES_BY_NAME[MXFP4]}
 _PIECE_WEIGHTS = 4 * 1024 * 1024
 _CONFIG_HINT = "is config.json the one that belongs to these weights?"
 _QUANTIZED_HINT = "config.json names no quantization method; was its quantization_config lost?"
+_AHEAD = re.compile(r"(^|\.)mtp\.")
+_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 _LEFTOVERS = re.compile(r"(\.base_layer\.|\.lora_[AB]\.|lora_magnitude_vector)")
 # tensors that stay F32 although they have two dimensions (facts of the reference converter)
 _ALWAYS_F32 = (
@@ -36,6 +41,8 @@ _ALWAYS_F32 = (
     "ffn_gate_inp.weight",
     "ffn_gate_inp_shexp.weight",
     "position_embd.weight",
+    "ssm_conv1d.weight",
+    "shortconv.conv.weight",
 )
 
 
@@ -64,6 +71,12 @@ class ConversionPlan:
     dropped: tuple[tuple[str, str], ...]
 
     @property
+    def file_type(self) -> str:
+        """Return what `general.file_type` calls the mixture of types."""
+        has_blocks = any(tensor.entry.type.name == MXFP4 for tensor in self.tensors)
+        return "MXFP4_MOE" if has_blocks and self.out_type.block_size == 1 else self.out_type.name
+
+    @property
     def parameters(self) -> int:
         """Return the number of weights; a tied embedding that is written twice counts once."""
         return sum(math.prod(tensor.entry.shape) for tensor in self._distinct())
@@ -71,7 +84,7 @@ class ConversionPlan:
     @property
     def size_label(self) -> str:
         """Return the size as names have it: `7.2B`, with experts `8x7B` (the shared part and one expert)."""
-        experts = [tensor.entry.shape for tensor in self._distinct() if "_exps." in tensor.entry.name]
+        experts = [tensor.entry.shape for tensor in self._distinct() if _is_mixture(tensor.entry)]
         total, all_experts = self.parameters, sum(map(math.prod, experts))
         one_each = sum(math.prod(shape[:-1]) for shape in experts)
         count = experts[0][-1] if experts else 0
@@ -85,6 +98,11 @@ class ConversionPlan:
                 yield tensor
 
 
+def _is_mixture(entry: TensorEntry) -> bool:
+    """Tell whether a tensor holds a matrix for each expert; biases count among what all tokens use."""
+    return "_exps." in entry.name and len(entry.shape) > 2
+
+
 def plan_conversion(
     checkpoint: Checkpoint, family: Family, config: ModelConfig, out_type: OutType, emit: Emit = ignore
 ) -> ConversionPlan:
@@ -94,7 +112,7 @@ def plan_conversion(
     of another shape than config.json says, and leftovers of an unfinished merge;
     UnsupportedModelError for weights that are not floating point.
     """
-    _refuse_integers(checkpoint)
+    _refuse_integers(checkpoint, family)
     chosen = choose_type(checkpoint, out_type)
     dropped: list[tuple[str, str]] = []
     f32 = TENSOR_TYPES_BY_NAME["F32"]
@@ -103,8 +121,9 @@ def plan_conversion(
     ]
     for name, source in _mapped(checkpoint, family, config, dropped):
         op = next((op for ending, op in family.ops.items() if source.name.endswith(ending)), None)
-        shape = source.shape if op and op.swaps_axes else tuple(reversed(source.shape))
-        entry = TensorEntry(name, shape, _type_of(name, shape, chosen))
+        shape = tuple(reversed(op.shape_of(source.shape, config) if op else source.shape))
+        kept = _BLOCK_TYPES.get(source.parts[0].tensor.dtype)
+        entry = TensorEntry(name, shape, kept or _type_of(name, shape, chosen))
         planned.append(PlannedTensor(entry, source.parts, op))
     _compare_head(planned, checkpoint, emit)
     if not family.output_optional:
@@ -121,26 +140,35 @@ def _mapped(
 ) -> Iterator[tuple[str, SourceTensor]]:
     """Yield (GGUF name, source) for every tensor that is not dropped."""
     names = gguf.get_tensor_name_map(model_arch(family.arch), config.layers)
-    for source in source_tensors(_kept(checkpoint, family, dropped), family, config):
+    kept = _kept(checkpoint, family, config, dropped)
+    for source in source_tensors(kept, family, config, checkpoint.tensors):
+        if source.name.endswith(HEADS) and _is_copy_of_embedding(source.parts[0].tensor, checkpoint, family):
+            dropped.append((source.name, "identical to the token embedding, which llama.cpp uses instead"))
+            continue
         name = names.get_name(source.name, try_suffixes=(".weight", ".bias"))
         if name is None:
             raise CheckpointError(
                 f"tensor `{source.name}` has no place in architecture {family.arch}",
                 hint=_CONFIG_HINT,
             )
-        if name == OUTPUT and _is_copy_of_embedding(source.parts[0].tensor, checkpoint, family):
-            dropped.append((source.name, "identical to the token embedding, which llama.cpp uses instead"))
-            continue
         yield name, source
 
 
-def _kept(checkpoint: Checkpoint, family: Family, dropped: list[tuple[str, str]]) -> Iterator[Tensor]:
+def _kept(
+    checkpoint: Checkpoint, family: Family, config: ModelConfig, dropped: list[tuple[str, str]]
+) -> Iterator[Tensor]:
     """Yield the tensors of the language model that are not recomputed at run time."""
     others = [name for name in checkpoint.tensors if OTHER_MODALITIES.search(name)]
     if others:
         dropped.append((others[0], f"one of {len(others)} tensors that are not of the language model"))
+    ahead = [name for name in checkpoint.tensors if _predicts_ahead(name, family, config)]
+    if ahead:
+        dropped.append(
+            (ahead[0], f"one of {len(ahead)} tensors that predict further tokens, for speculation")
+        )
+    left_out = {*others, *ahead}
     for tensor in checkpoint.tensors.values():
-        if OTHER_MODALITIES.search(tensor.name):
+        if tensor.name in left_out:
             continue
         if tensor.name.endswith(family.drop):
             dropped.append((tensor.name, "recomputed at run time"))
@@ -151,6 +179,12 @@ def _kept(checkpoint: Checkpoint, family: Family, dropped: list[tuple[str, str]]
             )
         else:
             yield tensor
+
+
+def _predicts_ahead(name: str, family: Family, config: ModelConfig) -> bool:
+    """Tell whether a tensor is of a layer for multi-token prediction."""
+    layer = _LAYER.search(name)
+    return family.predicts_ahead and bool(_AHEAD.search(name) or (layer and int(layer[1]) >= config.layers))
 
 
 def _compare_head(planned: Sequence[PlannedTensor], checkpoint: Checkpoint, emit: Emit) -> None:
@@ -222,9 +256,8 @@ def _type_of(name: str, shape: Sequence[int], chosen: TensorType) -> TensorType:
 def _require_shapes(planned: Sequence[PlannedTensor], family: Family, config: ModelConfig) -> None:
     """Hold the weights against config.json: llama.cpp would refuse the file after all the work."""
     found = {tensor.entry.name: tensor.entry.shape for tensor in planned}
-    for layer in range(config.layers):
-        for pattern, shape_of in family.shapes.items():
-            _require_shape(pattern.format(layer=layer), found, shape_of(config))
+    for name, shape in family.expected(config):
+        _require_shape(name, found, shape)
 
 
 def _require_shape(name: str, found: Mapping[str, tuple[int, ...]], expected: tuple[int, ...]) -> None:
@@ -252,10 +285,10 @@ def _vocabulary_rows(planned: Sequence[PlannedTensor], checkpoint: Checkpoint, c
     return rows
 
 
-def _refuse_integers(checkpoint: Checkpoint) -> None:
-    """Refuse what is not floating point and no method in config.json explains."""
+def _refuse_integers(checkpoint: Checkpoint, family: Family) -> None:
+    """Refuse what is not floating point, no method in config.json explains and the family has no view of."""
     for tensor in checkpoint.tensors.values():
-        if tensor.dtype not in FLOAT_DTYPES:
+        if not tensor.name.endswith(tuple(family.views)) and tensor.dtype not in FLOAT_DTYPES:
             raise UnsupportedModelError(
                 f"tensor `{tensor.name}` has type {tensor.dtype}, not floating point", hint=_QUANTIZED_HINT
             )

@@ -18,7 +18,11 @@ from localllm.conversion.keys import encode_keys
 from localllm.conversion.metadata import general_metadata
 from localllm.conversion.out_type import OutType
 from localllm.conversion.plan import ConversionPlan, plan_conversion
-from localllm.conversion.special_tokens import chat_template_metadata, special_token_metadata
+from localllm.conversion.special_tokens import (
+    chat_template_metadata,
+    demanded_token_metadata,
+    special_token_metadata,
+)
 from localllm.conversion.tokens import Vocabulary
 from localllm.conversion.turn_end import turn_end_metadata
 from localllm.conversion.vocabulary import build_vocabulary
@@ -116,7 +120,7 @@ def look_around(checkpoint: Checkpoint, emit: Emit) -> None:
 
 def prepare_model(checkpoint: Checkpoint, wishes: Wishes, emit: Emit) -> Model:
     """Find the family and plan every tensor."""
-    family = family_of(checkpoint.architecture)
+    family = family_of(checkpoint.architecture, checkpoint.config)
     config = normalise(checkpoint.config, family.defaults)
     family.check(config)
     plan = plan_conversion(checkpoint, family, config, wishes.out_type, emit)
@@ -136,7 +140,10 @@ def prepare_texts(
                 fixed=True,
             )
         )
-    special = special_token_metadata(checkpoint, vocabulary, adds_space=family.adds_space if family else None)
+    special = {
+        **demanded_token_metadata(vocabulary, family.special_tokens if family else {}),
+        **special_token_metadata(checkpoint, vocabulary, adds_space=family.adds_space if family else None),
+    }
     template = chat_template_metadata(checkpoint)
     if not template:
         emit(

@@ -8,8 +8,9 @@ head) are put together. Nothing is read: a source is a list of row ranges, to be
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from localllm.checkpoint import Tensor
 from localllm.conversion.config import EXPERT_COUNT, ModelConfig
@@ -41,14 +42,26 @@ class SourceTensor:
     parts: tuple[Rows, ...]
 
 
-def source_tensors(tensors: Iterable[Tensor], family: Family, config: ModelConfig) -> Iterator[SourceTensor]:
+def source_tensors(
+    tensors: Iterable[Tensor],
+    family: Family,
+    config: ModelConfig,
+    companions: Mapping[str, Tensor] = MappingProxyType({}),
+) -> Iterator[SourceTensor]:
     """Yield the language model's tensors in their own order, put together and cut apart.
+
+    `companions` holds what a tensor may need to be understood, by name.
 
     Raise CheckpointError when one of several numbered parts is missing or has another shape.
     """
     numbered: dict[str, dict[int, Tensor]] = {}
     for tensor in tensors:
         name = re.sub(r"(^|(?<=\.))language_model\.", "", tensor.name)
+        ending = next((ending for ending in family.views if name.endswith(ending)), None)
+        if ending is not None:
+            for new_ending, seen in family.views[ending](tensor, companions):
+                yield from _split(name.removesuffix(ending) + new_ending, seen, family)
+            continue
         match = _NUMBERED.search(name)
         if match:
             together = name[: match.start()] + match["keep"] + name[match.end() :]
@@ -56,7 +69,7 @@ def source_tensors(tensors: Iterable[Tensor], family: Family, config: ModelConfi
             continue
         yield from _split(name, tensor, family)
     for name, parts in numbered.items():
-        yield _stacked(name, parts, config)
+        yield _stacked(_renamed(name, family), parts, config)
 
 
 def _split(name: str, tensor: Tensor, family: Family) -> Iterator[SourceTensor]:
@@ -76,6 +89,13 @@ def _split(name: str, tensor: Tensor, family: Family) -> Iterator[SourceTensor]:
     for index, new_ending in enumerate(endings):
         parts = tuple(Rows(tensor, first, size) for first in range(index * size, tensor.rows, fused))
         yield SourceTensor(name.removesuffix(ending) + new_ending, (*outer, size, columns), parts)
+
+
+def _renamed(name: str, family: Family) -> str:
+    """Return the name of a tensor that holds one, as its family wants it."""
+    ending = next((ending for ending in family.splits if name.endswith(ending)), "")
+    endings = family.splits.get(ending, ("",))
+    return name.removesuffix(ending) + endings[0] if len(endings) == 1 else name
 
 
 def _stacked(name: str, parts: dict[int, Tensor], config: ModelConfig) -> SourceTensor:

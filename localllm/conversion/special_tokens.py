@@ -55,6 +55,15 @@ def special_token_metadata(
     return values
 
 
+def demanded_token_metadata(vocabulary: Vocabulary, texts: Mapping[str, str]) -> dict[str, TypedValue]:
+    """Return the ids of the special tokens `texts`, by GGUF's name, as far as the vocabulary has them."""
+    return {
+        f"tokenizer.ggml.{name}_token_id": uint32(vocabulary.ids[text])
+        for name, text in texts.items()
+        if text in vocabulary.ids
+    }
+
+
 def chat_template_metadata(checkpoint: Checkpoint) -> dict[str, TypedValue]:
     """Return the chat template keys; empty when the checkpoint has no template."""
     templates = dict(_templates(checkpoint))

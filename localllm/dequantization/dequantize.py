@@ -25,7 +25,7 @@ _READERS: dict[str, Reader] = {
 
 
 def dequantized(checkpoint: Checkpoint) -> Checkpoint:
-    """Return `checkpoint` itself if it is not quantized, else one that holds plain weights.
+    """Return `checkpoint` itself if it is not quantized or as GGUF files are, else one of plain weights.
 
     Its quantized weights are derived tensors of float32 under their plain names (`X.weight`), equal to what
     the method's own dequantizer gives, bit for bit; their native dtype is the 16-bit type the model computes
@@ -34,13 +34,20 @@ def dequantized(checkpoint: Checkpoint) -> Checkpoint:
     do not fit together.
     """
     method = _method(checkpoint)
-    if method is None:
+    if method is None or _is_kept(checkpoint, method):
         return checkpoint
     reader = _READERS.get(method)
     if reader is None:
         raise unsupported(checkpoint, method)
     tensors = reader(checkpoint, quantization_settings(checkpoint.config))
     return replace(checkpoint, config=without_settings(checkpoint.config), tensors=tensors)
+
+
+def _is_kept(checkpoint: Checkpoint, method: str) -> bool:
+    """Tell whether GGUF files hold the same numbers in the same blocks: nothing has to be computed."""
+    return method == "mxfp4" and any(
+        tensor.dtype == "U8" and name.endswith("_blocks") for name, tensor in checkpoint.tensors.items()
+    )
 
 
 def _method(checkpoint: Checkpoint) -> str | None:

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from localllm.checkpoint import read_safetensors
 from tests.conversion.tiny_families import FAMILIES, write_tiny_family
 from tests.conversion.tiny_llama import (
     LLAMA3_ROPE,
     TinyLlama,
     edit_json,
     tiny_tensors,
+    write_safetensors,
     write_tiny_llama,
 )
 from tests.conversion.tiny_tokenizer import ADDED, BOS, EOS
@@ -73,11 +77,29 @@ def careless(directory: Path) -> Path:
     return directory
 
 
+def mxfp4(directory: Path) -> Path:
+    """gpt-oss as it is published: experts in four bits, every other row of the gate or the up projection."""
+    write_tiny_family(directory, "gpt-oss")
+    path = directory / "model.safetensors"
+    tensors = {tensor.name: (tensor.dtype, tensor.read_array()) for tensor in read_safetensors(path)}
+    bits = np.random.PCG64(11)
+    for name in [name for name in tensors if name.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+        experts, columns, rows = tensors.pop(name)[1].shape
+        codes = bits.random_raw(experts * rows * columns // 2).astype("u1")
+        tensors[f"{name}_blocks"] = ("U8", codes.reshape(experts, rows, columns // 32, 16))
+        scales = (bits.random_raw(experts * rows * columns // 32) % 8 + 118).astype("u1")
+        tensors[f"{name}_scales"] = ("U8", scales.reshape(experts, rows, columns // 32))
+    write_safetensors(path, tensors)
+    edit_json(directory / "config.json", quantization_config={"quant_method": "mxfp4"})
+    return directory
+
+
 TINY: dict[str, Callable[[Path], Path]] = {
     "tiny-llama": plain,
     "tiny-llama3": llama3,
     "tiny-mistral-v0.2-instruct": mistral,
     "tiny-careless": careless,
+    "tiny-gpt-oss-mxfp4": mxfp4,
     **{
         f"tiny-{name}": partial(write_tiny_family, name=name)
         for name, family in FAMILIES.items()

@@ -35,6 +35,7 @@ def tinies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "llama": write_tiny_llama(place / "llama", TinyLlama("BF16")),
         "phi": write_tiny_family(place / "phi", "phi3-long"),
+        **{name: write_tiny_family(place / name, name) for name in OTHERS},
         "mixture": write_tiny_family(place / "mixture", "qwen2-moe"),
     }
 
@@ -60,6 +61,16 @@ def test_llama(tinies: dict[str, Path], of_config: list[Any], of_generation: lis
 @given(changes_of(PHI), st.just([]))
 def test_long_rope(tinies: dict[str, Path], of_config: list[Any], of_generation: list[Any]) -> None:
     assert "\n" not in outcome(tinies["phi"], mutated(PHI, of_config), mutated(GENERATION, of_generation))
+
+
+OTHERS = ("lfm2-moe", "granite4", "qwen3.5", "gpt-oss", "llama4", "ministral3", "qwen3-vl", "glm4-moe")
+CONFIGS = {name: json.loads(json.dumps(FAMILIES[name].full_config())) for name in OTHERS}
+
+
+@given(st.sampled_from(OTHERS).flatmap(lambda name: st.tuples(st.just(name), changes_of(CONFIGS[name]))))
+def test_the_families_of_2026(tinies: dict[str, Path], case: tuple[str, list[Any]]) -> None:
+    name, changes = case
+    assert "\n" not in outcome(tinies[name], mutated(CONFIGS[name], changes), GENERATION)
 
 
 @given(changes_of(MIXTURE))

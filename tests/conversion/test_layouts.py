@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,21 @@ import numpy as np
 import pytest
 
 from localllm.checkpoint import open_checkpoint
+from localllm.checkpoint.numbers import as_float32
 from localllm.conversion.convert import convert
 from localllm.conversion.out_type import OutType
 from localllm.errors import CheckpointError
+from localllm.events import Emit, Event, Notice
 from tests.conversion.parity import Digest, digest
 from tests.conversion.tiny_families import write_tiny_family
-from tests.conversion.tiny_llama import Tensors, TinyLlama, edit_json, write_weights
+from tests.conversion.tiny_llama import (
+    Tensors,
+    TinyLlama,
+    cast,
+    edit_json,
+    write_safetensors,
+    write_weights,
+)
 
 EXPERT_NAMES = {
     "mixtral": ("block_sparse_moe", ("w1", "w3"), "w2"),
@@ -98,6 +108,100 @@ def test_the_language_model_of_a_multimodal_checkpoint(prefix: str, tmp_path: Pa
     nested["multi_modal_projector.mm_input_projection_weight"] = np.ones((4, 4), np.float32)
     write_weights(directory, nested, TinyLlama(dtype))
     assert converted(directory, tmp_path / "nested.gguf") == expected
+
+
+def test_transformers_5_calls_the_layers_of_granite_4_otherwise(tmp_path: Path) -> None:
+    """The reference takes them all for Mamba layers then, and llama.cpp does not load its file."""
+    directory = write_tiny_family(tmp_path / "granite4", "granite4")
+    expected = converted(directory, tmp_path / "four.gguf")
+    types = ["linear_attention", "full_attention", "linear_attention"]
+    edit_json(directory / "config.json", layer_types=types)
+    assert converted(directory, tmp_path / "five.gguf") == expected
+
+
+def test_layers_that_predict_further_tokens_are_left_out(tmp_path: Path) -> None:
+    directory = write_tiny_family(tmp_path / "glm4-moe", "glm4-moe")
+    expected = converted(directory, tmp_path / "without.gguf")
+    tensors, dtype = read_weights(directory)
+    layer = {name: values for name, values in tensors.items() if ".layers.2." in name}
+    tensors |= {name.replace(".2.", ".3.", 1): values for name, values in layer.items()}
+    tensors["model.layers.3.eh_proj.weight"] = np.ones((64, 128), np.float32)
+    write_weights(directory, tensors, TinyLlama(dtype))
+    notices = [
+        event
+        for event in emitted(lambda emit: convert(directory, output=tmp_path / "x.gguf", emit=emit))
+        if isinstance(event, Notice) and event.topic == "left-out"
+    ]
+    assert [notice.message for notice in notices] == [
+        "left out `model.layers.3.eh_proj.weight`: one of 29 tensors that predict further tokens, "
+        "for speculation"
+    ]
+    assert converted(directory, tmp_path / "with.gguf") == expected
+
+
+def emitted(action: Callable[[Emit], object]) -> list[Event]:
+    events: list[Event] = []
+    action(events.append)
+    return events
+
+
+@pytest.mark.parametrize("activations", [True, False])
+def test_mistral_small_in_eight_bits(activations: bool, tmp_path: Path) -> None:
+    """One scale for each matrix, and one for its inputs, which is of no use here."""
+    directory = write_tiny_family(tmp_path / "ministral3", "ministral3")
+    tensors, dtype = read_weights(directory)
+    plain: Tensors = dict(tensors)
+    stored: dict[str, tuple[str, Any]] = {}
+    random = np.random.default_rng(5)
+    for name, values in tensors.items():
+        if not name.endswith("_proj.weight"):
+            stored[name] = (dtype, cast(values, dtype))
+            continue
+        codes = random.integers(0, 0x7F, values.shape, np.uint8) | random.choice([0, 0x80], values.shape)
+        scale = np.float32(2.0**-9 * random.integers(3, 9))
+        codes = codes.astype(np.uint8)
+        plain[name] = as_float32(codes, "F8_E4M3") * scale
+        stored[name] = ("F8_E4M3", codes)
+        stored[f"{name}_scale_inv"] = ("F32", np.array(scale, "<f4"))
+        if activations:
+            stored[f"{name.removesuffix('weight')}activation_scale"] = ("F32", np.array(1.5, "<f4"))
+    write_weights(directory, plain, TinyLlama("F32"))
+    expected = converted_as(OutType.F32, directory, tmp_path / "plain.gguf")
+    write_safetensors(directory / "model.safetensors", stored)
+    settings = {"quant_method": "fp8", "weight_block_size": None, "activation_scheme": "static"}
+    edit_json(directory / "config.json", quantization_config=settings)
+    found = converted_as(OutType.F32, directory, tmp_path / "fp8.gguf")
+    assert found["tensors"] == expected["tensors"]
+
+
+def converted_as(kind: OutType, directory: Path, output: Path) -> Digest:
+    convert(directory, output=output, out_type=kind, name=NAME)
+    return digest(output)
+
+
+def test_ministral_inside_a_model_that_sees(tmp_path: Path) -> None:
+    directory = write_tiny_family(tmp_path / "ministral3", "ministral3")
+    expected = converted(directory, tmp_path / "text.gguf")
+    config = json.loads((directory / "config.json").read_text())
+    outer = {
+        "architectures": ["Mistral3ForConditionalGeneration"],
+        "model_type": "mistral3",
+        "text_config": {key: value for key, value in config.items() if key != "architectures"},
+    }
+    (directory / "config.json").write_text(json.dumps(outer))
+    tensors, dtype = read_weights(directory)
+    nested = {name.replace("model.", "model.language_model.", 1): values for name, values in tensors.items()}
+    nested["model.multi_modal_projector.norm.weight"] = np.ones(4, np.float32)
+    write_weights(directory, nested, TinyLlama(dtype))
+    assert converted(directory, tmp_path / "nested.gguf") == expected
+
+
+def test_old_configurations_of_lfm2_list_the_layers_that_attend(tmp_path: Path) -> None:
+    directory = write_tiny_family(tmp_path / "lfm2", "lfm2")
+    expected = converted(directory, tmp_path / "old.gguf")
+    types = ["conv", "full_attention"] * 2
+    edit_json(directory / "config.json", full_attn_idxs=None, layer_types=types)
+    assert converted(directory, tmp_path / "new.gguf") == expected
 
 
 def test_a_missing_expert_is_an_error(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,22 @@ from numpy.typing import NDArray
 
 from localllm.conversion.config import ModelConfig
 from localllm.conversion.ops import (
+    COLUMN,
+    DROP_MIDDLE_AXIS,
+    NEGATIVE_EXP,
     PERMUTE_KEY,
     PERMUTE_QUERY,
+    ROWS_BY_GROUP,
+    TILE_HEADS,
+    TILE_VALUE_COLUMNS,
+    TILE_VALUE_ROWS,
+    TILE_VALUES_BEHIND,
+    TRANSPOSE,
+    in_turn,
     llama3_rope_factors,
+    negative_exp,
     permute_heads,
+    tile_heads,
     unpermute_heads,
 )
 
@@ -61,6 +74,64 @@ def test_row_i_and_its_partner_become_neighbours(case: tuple[NDArray[Any], int])
             start = head * half * 2
             assert np.array_equal(moved[start + 2 * i], rows[start + i])
             assert np.array_equal(moved[start + 2 * i + 1], rows[start + half + i])
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.sampled_from([0, -1]))
+def test_tiling_with_the_other_count_undoes_tiling(keys: int, each: int, size: int, axis: int) -> None:
+    count = keys * each * size
+    values = np.arange(count * 2).reshape((count, 2) if axis == 0 else (2, count))
+    tiled = tile_heads(values, keys, size, axis)
+    assert np.array_equal(tile_heads(tiled, each, size, axis), values)
+
+
+def test_heads_of_one_key_are_spread() -> None:
+    """Key heads a and b with three value heads of two numbers each."""
+    heads = np.array(["a0", "a0'", "a1", "a1'", "a2", "a2'", "b0", "b0'", "b1", "b1'", "b2", "b2'"])
+    assert " ".join(tile_heads(heads, 2, 2)) == "a0 a0' b0 b0' a1 a1' b1 b1' a2 a2' b2 b2'"
+
+
+DELTA = ModelConfig(
+    {
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 2,
+        "linear_value_head_dim": 2,
+        "mamba_n_groups": 2,
+    }
+)
+
+
+def test_only_values_are_tiled_behind_queries_and_keys() -> None:
+    moved = TILE_VALUES_BEHIND.apply(np.arange(16), DELTA).tolist()
+    assert moved == [*range(8), 8, 9, 12, 13, 10, 11, 14, 15]
+    assert TILE_VALUE_ROWS.apply(np.arange(8), DELTA).tolist() == [0, 1, 4, 5, 2, 3, 6, 7]
+    assert TILE_VALUE_COLUMNS.apply(np.arange(8)[None], DELTA).tolist() == [[0, 1, 4, 5, 2, 3, 6, 7]]
+    assert TILE_HEADS.apply(np.arange(4), DELTA).tolist() == [0, 2, 1, 3]
+
+
+def test_a_verb_tells_the_shape_it_makes() -> None:
+    kernels, vector = np.zeros((16, 1, 4), np.float32), np.zeros(4, np.float32)
+    for op, values in (
+        (DROP_MIDDLE_AXIS, kernels),
+        (in_turn(DROP_MIDDLE_AXIS, TILE_VALUES_BEHIND), kernels),
+        (COLUMN, vector),
+        (in_turn(NEGATIVE_EXP, COLUMN), vector),
+        (ROWS_BY_GROUP, vector),
+        (TRANSPOSE, kernels[:, 0]),
+    ):
+        assert op.apply(values, DELTA).shape == op.shape_of(values.shape, DELTA), op.name
+
+
+def test_verbs_in_turn_move_only_when_all_do() -> None:
+    assert in_turn(DROP_MIDDLE_AXIS, TILE_HEADS).moves_only
+    assert not in_turn(TILE_HEADS, NEGATIVE_EXP).moves_only
+
+
+@given(st.floats(-80, 80, width=32))
+def test_decay_is_rounded_once_and_log_undoes_it(value: float) -> None:
+    [found] = negative_exp(np.array([value], np.float32))
+    assert found == np.float32(-math.exp(value))
+    assert math.log(-found) == pytest.approx(value, abs=1e-6)
 
 
 def test_queries_and_keys_have_their_own_number_of_heads() -> None:

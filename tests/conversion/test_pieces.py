@@ -28,13 +28,16 @@ from localllm.gguf_file.writer import TensorEntry
 from tests.conversion.tiny_families import write_tiny_family
 from tests.conversion.tiny_llama import cast, write_safetensors
 
-FAMILIES = ("llama-2", "mistral-nemo", "mixtral", "gemma2", "phi3", "stablelm-norms", "gpt2", "gpt-neox")
+FAMILIES = (
+    *("llama-2", "mistral-nemo", "mixtral", "gemma2", "phi3", "stablelm-norms", "gpt2", "gpt-neox"),
+    *("lfm2-moe", "granite4", "qwen3.5", "llama4", "gpt-oss"),
+)
 CONFIG = ModelConfig({"num_attention_heads": 8, "num_hidden_layers": 1})
 
 
 def plan_of(directory: Path, kind: str) -> tuple[ConversionPlan, ModelConfig]:
     checkpoint = open_checkpoint(directory)
-    family = family_of(checkpoint.architecture)
+    family = family_of(checkpoint.architecture, checkpoint.config)
     config = normalise(checkpoint.config, family.defaults)
     return plan_conversion(checkpoint, family, config, OutType(kind)), config
 
@@ -52,7 +55,7 @@ def test_the_size_of_the_pieces_changes_nothing(family: str, kind: str, tmp_path
         assert len(made) == 1, planned.entry.name
 
 
-@pytest.mark.parametrize("family", ["mixtral", "gpt2"])
+@pytest.mark.parametrize("family", ["mixtral", "gpt2", "llama4"])
 def test_the_number_of_threads_changes_nothing(family: str, tmp_path: Path) -> None:
     plan, config = plan_of(write_tiny_family(tmp_path / family, family), "q8_0")
     made = set()

@@ -43,6 +43,9 @@ _BASE: dict[str, Any] = {
 }
 _WIDE_HEADS = {"head_dim": 32}
 _EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
+_YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+_GLM_SPECIAL = ("[gMASK]", "<|user|>", "<|observation|>")
+_GLM_TEMPLATE = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}"
 _LONG_ROPE = {
     "type": "longrope",
     "long_factor": [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0],
@@ -63,6 +66,9 @@ class TinyFamily:
     tokenizer_class: str = "PreTrainedTokenizerFast"
     norm_offset: float = 1.0
     is_bare: bool = False  # `config` is all there is
+    special: tuple[str, ...] = ()  # further special tokens
+    template: str = TEMPLATE
+    transformers: int = 4  # the first version that knows the family
     reference_fails: bool = False  # the reference converter refuses it: no parity, but logits
 
     def full_config(self) -> dict[str, Any]:
@@ -81,6 +87,57 @@ class TinyFamily:
 
 
 _gemma = partial(TinyFamily, dtype="BF16", sentencepiece=True, adds_space=False, norm_offset=0.0)
+
+_SINCE_5: dict[str, Any] = {"norm_offset": 0.0, "transformers": 5}
+_QWEN35 = {
+    **_WIDE_HEADS,
+    "num_hidden_layers": 4,
+    "layer_types": ["linear_attention", "full_attention"] * 2,
+    "linear_conv_kernel_dim": 4,
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "rope_theta": None,
+    "rope_parameters": {
+        "rope_type": "default",
+        "rope_theta": 50000.0,
+        "mrope_section": [2, 1, 1],
+        "partial_rotary_factor": 0.25,
+    },
+    "rms_norm_eps": 1e-6,
+}
+_GRANITE4 = {
+    "num_hidden_layers": 3,
+    "layer_types": ["mamba", "attention", "mamba"],
+    "position_embedding_type": "nope",
+    "num_experts_per_tok": 2,
+    "mamba_n_heads": 8,
+    "mamba_d_head": 16,
+    "mamba_n_groups": 1,
+    "mamba_d_state": 16,
+    "mamba_d_conv": 4,
+    "mamba_expand": 2,
+    "mamba_conv_bias": True,
+    "mamba_proj_bias": False,
+    "rms_norm_eps": 1e-5,
+    "attention_multiplier": 0.3,
+    "embedding_multiplier": 3.0,
+    "residual_multiplier": 0.5,
+    "logits_scaling": 2.0,
+    "tie_word_embeddings": True,
+}
+
+
+def _granite4(config: dict[str, Any], *, reference_fails: bool = False) -> TinyFamily:
+    return TinyFamily(
+        "GraniteMoeHybridForCausalLM",
+        "granitemoehybrid",
+        _GRANITE4 | config,
+        dtype="BF16",
+        reference_fails=reference_fails,
+    )
+
 
 FAMILIES: dict[str, TinyFamily] = {
     "llama-2": TinyFamily("LlamaForCausalLM", "llama", dtype="F16", sentencepiece=True),
@@ -164,6 +221,212 @@ FAMILIES: dict[str, TinyFamily] = {
         tokenizer_class="GPT2Tokenizer",  # tells the reference that it is no SentencePiece
     ),
     "olmo2": TinyFamily("Olmo2ForCausalLM", "olmo2", {"tie_word_embeddings": True}),
+    "olmo3": TinyFamily(
+        "Olmo3ForCausalLM",
+        "olmo3",
+        {
+            "num_hidden_layers": 4,
+            "sliding_window": 16,
+            "rope_scaling": {**_YARN, "attention_factor": 1.138629436111989},
+        },
+        dtype="BF16",
+    ),
+    "glm4": TinyFamily(
+        "Glm4ForCausalLM",
+        "glm4",
+        {**_WIDE_HEADS, "partial_rotary_factor": 0.5, "attention_bias": True, "rms_norm_eps": 1e-5},
+        dtype="BF16",
+        special=_GLM_SPECIAL,
+        template=_GLM_TEMPLATE,
+    ),
+    "qwen2.5-vl": TinyFamily(
+        "Qwen2_5_VLForConditionalGeneration",
+        "qwen2_5_vl",
+        {
+            "rms_norm_eps": 1e-12,  # llama.cpp takes none for this architecture, whatever the file says
+            "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+            "vision_config": {
+                "depth": 1,
+                "hidden_size": 32,
+                "intermediate_size": 32,
+                "num_heads": 2,
+                "out_hidden_size": 64,
+            },
+        },
+        dtype="BF16",
+    ),
+    "qwen3-vl": TinyFamily(
+        "Qwen3VLForConditionalGeneration",
+        "qwen3_vl",
+        {
+            "text_config": {
+                **_BASE,
+                **_WIDE_HEADS,
+                "model_type": "qwen3_vl_text",
+                "num_hidden_layers": 3,
+                "rope_scaling": {"rope_type": "default", "mrope_section": [6, 5, 5]},  # all of a head
+                "tie_word_embeddings": True,
+            },
+            "vision_config": {
+                "depth": 2,
+                "hidden_size": 32,
+                "intermediate_size": 32,
+                "num_heads": 2,
+                "out_hidden_size": 64,
+                "deepstack_visual_indexes": [0, 1],
+                "num_position_embeddings": 16,
+            },
+            "tie_word_embeddings": True,
+        },
+        is_bare=True,
+    ),
+    "glm4-moe": TinyFamily(
+        "Glm4MoeForCausalLM",
+        "glm4_moe",
+        {
+            **_WIDE_HEADS,
+            "num_hidden_layers": 3,
+            "partial_rotary_factor": 0.5,
+            "attention_bias": True,
+            "use_qk_norm": True,
+            "moe_intermediate_size": 64,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "n_shared_experts": 2,
+            "routed_scaling_factor": 1.5,
+            "first_k_dense_replace": 1,
+        },
+        dtype="BF16",
+        special=_GLM_SPECIAL,
+        template=_GLM_TEMPLATE,
+    ),
+    "mistral3": TinyFamily(
+        "Mistral3ForConditionalGeneration",
+        "mistral3",
+        {
+            "text_config": {**_BASE, **_WIDE_HEADS, "model_type": "mistral", "rms_norm_eps": 1e-5},
+            "vision_config": {
+                "model_type": "pixtral",
+                "hidden_size": 32,
+                "intermediate_size": 32,
+                "num_attention_heads": 2,
+                "head_dim": 16,
+                "num_hidden_layers": 1,
+                "image_size": 28,
+                "patch_size": 14,
+            },
+            "tie_word_embeddings": False,
+        },
+        is_bare=True,
+        dtype="BF16",
+    ),
+    "ministral3": TinyFamily(
+        "Ministral3ForCausalLM",
+        "ministral3",
+        {
+            **_WIDE_HEADS,
+            "rope_theta": None,
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 50000.0,
+                "factor": 16.0,
+                "original_max_position_embeddings": 16,  # so that the temperature changes within the test
+                "beta_fast": 32.0,
+                "beta_slow": 1.0,
+                "mscale": 1.0,
+                "mscale_all_dim": 1.0,
+                "llama_4_scaling_beta": 0.1,
+            },
+            "rms_norm_eps": 1e-5,
+        },
+        dtype="BF16",
+        transformers=5,
+    ),
+    "lfm2": TinyFamily(
+        "Lfm2ForCausalLM",
+        "lfm2",
+        {
+            "num_hidden_layers": 4,
+            "intermediate_size": 96,
+            "block_auto_adjust_ff_dim": True,
+            "block_multiple_of": 32,
+            "norm_eps": 1e-5,
+            "full_attn_idxs": [1, 3],
+            "tie_word_embeddings": True,
+        },
+        dtype="BF16",
+    ),
+    "lfm2-moe": TinyFamily(
+        "Lfm2MoeForCausalLM",
+        "lfm2_moe",
+        {
+            **_EXPERTS,
+            "num_hidden_layers": 4,
+            "num_dense_layers": 1,
+            "norm_eps": 1e-5,
+            "conv_L_cache": 3,
+            "use_expert_bias": True,
+            "norm_topk_prob": True,
+            "routed_scaling_factor": 1.0,
+            "layer_types": ["conv", "full_attention", "conv", "full_attention"],
+            "tie_word_embeddings": True,
+        },
+        dtype="BF16",
+        transformers=5,
+    ),
+    "granite4": _granite4({"num_local_experts": 4, "shared_intermediate_size": 64}),
+    "granite4-dense-hybrid": _granite4(
+        {"num_local_experts": 0, "shared_intermediate_size": 64},
+        reference_fails=True,  # its file does not load: it states another width than the tensors'
+    ),
+    "granite4-dense": _granite4(
+        {
+            "num_local_experts": 0,
+            "num_experts_per_tok": 0,
+            "num_hidden_layers": 2,
+            "layer_types": ["attention", "attention"],
+            "position_embedding_type": "rope",
+            "shared_intermediate_size": 96,
+        }
+    ),
+    "qwen3.5": TinyFamily("Qwen3_5ForCausalLM", "qwen3_5_text", _QWEN35, dtype="BF16", **_SINCE_5),
+    "qwen3.5-moe": TinyFamily(
+        "Qwen3_5MoeForCausalLM",
+        "qwen3_5_moe_text",
+        {**_QWEN35, **_EXPERTS, "shared_expert_intermediate_size": 96, "intermediate_size": None},
+        dtype="BF16",
+        **_SINCE_5,
+    ),
+    "gpt-oss": TinyFamily(
+        "GptOssForCausalLM",
+        "gpt_oss",
+        {
+            **_WIDE_HEADS,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "sliding_window": 16,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "rope_scaling": {**_YARN, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": True},
+            "rms_norm_eps": 1e-5,
+        },
+        dtype="BF16",
+    ),
+    "llama4": TinyFamily(
+        "Llama4ForCausalLM",
+        "llama4_text",
+        {
+            **_WIDE_HEADS,
+            "num_hidden_layers": 4,
+            "intermediate_size": 64,
+            "intermediate_size_mlp": 96,
+            "num_local_experts": 16,
+            "num_experts_per_tok": 1,
+            "interleave_moe_layer_step": 2,
+            "rope_scaling": LLAMA3_ROPE,
+            "rms_norm_eps": 1e-5,
+        },
+        dtype="BF16",
+    ),
     "stablelm": TinyFamily(
         "StableLmForCausalLM",
         "stablelm",
@@ -205,7 +468,7 @@ def write_tiny_family(directory: Path, name: str) -> Path:
     family = FAMILIES[name]
     directory.mkdir(parents=True, exist_ok=True)
     write_json(directory / "config.json", family.full_config())
-    (directory / "chat_template.jinja").write_bytes(TEMPLATE.encode())
+    (directory / "chat_template.jinja").write_bytes(family.template.encode())
     if family.sentencepiece:
         model = tiny_sentencepiece(adds_space=family.adds_space)
         (directory / "tokenizer.model").write_bytes(model)
@@ -214,7 +477,7 @@ def write_tiny_family(directory: Path, name: str) -> Path:
         settings = {"tokenizer_class": "LlamaTokenizer", "added_tokens_decoder": {"280": end}, **tokens}
         write_json(directory / "tokenizer_config.json", settings)
     else:
-        write_json(directory / "tokenizer.json", tiny_tokenizer.tiny_tokenizer())
+        write_json(directory / "tokenizer.json", tiny_tokenizer.tiny_tokenizer(special=family.special))
         bos, eos = tiny_tokenizer.SPECIALS
         tokens = {"bos_token": bos, "eos_token": eos}
         settings = {"tokenizer_class": family.tokenizer_class, **tokens}

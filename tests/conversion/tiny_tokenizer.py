@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 BOS, EOS = 256, 257
@@ -11,11 +12,15 @@ _WORDS = ("the", "and", "ing", "Hello", " world", "\n\n")
 _DIGITS = {"llama-bpe": r"\p{N}{1,3}", "qwen2": r"\p{N}"}
 
 
-def tiny_tokenizer(pre: str = "qwen2", *, adds_bos: bool = False) -> dict[str, Any]:
+def tiny_tokenizer(
+    pre: str = "qwen2", *, adds_bos: bool = False, special: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the content of a tokenizer.json with the pre-tokenizer `pre` (llama.cpp's name)."""
     vocabulary, merges = _vocabulary()
     added = [_added_token(BOS + index, text, special=True) for index, text in enumerate(SPECIALS)]
     added.append(_added_token(len(vocabulary), ADDED, special=False))
+    behind = len(vocabulary) + 1
+    added += [_added_token(behind + index, text, special=True) for index, text in enumerate(special)]
     return {
         "version": "1.0",
         "truncation": None,

@@ -6,6 +6,11 @@ from localllm.conversion.config import EXPERT_COUNT, ModelConfig
 from localllm.conversion.family import Shapes
 
 
+def only(kind: str, shapes: Shapes) -> Shapes:
+    """Return the shapes of tensors that only layers of one kind have; see `Family.kinds`."""
+    return {name.replace("{layer}", f"{{{kind}}}"): shape for name, shape in shapes.items()}
+
+
 def inner(config: ModelConfig) -> int:
     """Return the width of the feed-forward block."""
     return config.integer("intermediate_size", "n_inner")
@@ -46,11 +51,23 @@ NORMS_AFTER: Shapes = {
     "blk.{layer}.post_attention_norm.weight": lambda c: (c.hidden,),
     "blk.{layer}.post_ffw_norm.weight": lambda c: (c.hidden,),
 }
-GATED_FEED_FORWARD: Shapes = {
-    "blk.{layer}.ffn_gate.weight": lambda c: (c.hidden, inner(c)),
-    "blk.{layer}.ffn_up.weight": lambda c: (c.hidden, inner(c)),
-    "blk.{layer}.ffn_down.weight": lambda c: (inner(c), c.hidden),
-}
+
+
+def gated(*width: str, name: str = "blk.{layer}.ffn_%s.weight") -> Shapes:
+    """Return the shapes of a feed-forward block with a gate; `width` names its width in config.json."""
+    return {
+        name % "gate": lambda c: (c.hidden, c.integer(*width)),
+        name % "up": lambda c: (c.hidden, c.integer(*width)),
+        name % "down": lambda c: (c.integer(*width), c.hidden),
+    }
+
+
+def shared_expert(*width: str) -> Shapes:
+    """Return the shapes of the expert beside a mixture that sees every token."""
+    return gated(*width, name="blk.{layer}.ffn_%s_shexp.weight")
+
+
+GATED_FEED_FORWARD: Shapes = gated("intermediate_size", "n_inner")
 FEED_FORWARD: Shapes = {
     "blk.{layer}.ffn_up.weight": lambda c: (c.hidden, inner(c)),
     "blk.{layer}.ffn_down.weight": lambda c: (inner(c), c.hidden),

@@ -44,10 +44,10 @@ ROTATE_IN_SECTIONS = _names("""
 NEED_EXPERTS = _names("""
     bailingmoe2 glm4moe grovemoe llada-moe smallthinker
 """)
-# every layer has tensors of the same names and shapes; the families `localllm convert` knows
+# every layer has tensors of the same names and shapes; those `localllm convert` knows
 UNIFORM = _names("""
-    gemma2 gemma3 gpt2 gptneox granite llama olmo2 phi3 qwen2 qwen2moe qwen3 qwen3moe smollm3
-    stablelm
+    gemma2 gemma3 glm4 gpt-oss gpt2 gptneox granite llama mistral3 olmo2 phi3 qwen2 qwen2moe
+    qwen2vl qwen3 qwen3moe qwen3vl smollm3 stablelm
 """)
 # what loads, if at all, but does not answer: why
 _NO_LANGUAGE_MODELS = {
