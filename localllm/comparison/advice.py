@@ -10,6 +10,7 @@ from localllm.units import format_bytes
 
 # two processes on one machine differ by about so much, whatever the error bars within each say
 _SAME_SPEED = 0.03
+_FEWEST_REPETITIONS = 3  # with two, speeds that differ fivefold may count as equal
 _NORMAL_975 = 1.959964
 
 
@@ -119,8 +120,10 @@ def _fastest(rows: Sequence[Measurement]) -> tuple[tuple[str, ...], list[str]]:
     }
     if len(speeds) < 2:
         return tuple(speeds), []
-    if min(len(speed.samples) for speed in speeds.values()) < 2:
-        return (), ["One repetition says nothing about its error: which level is the fastest is left open"]
+    fewest = min(len(speed.samples) for speed in speeds.values())
+    if fewest < _FEWEST_REPETITIONS:
+        few = "One repetition says" if fewest == 1 else "Two repetitions say"
+        return (), [f"{few} too little about the error: which level is the fastest is left open"]
     best = max(speeds, key=lambda level: speeds[level].value)
     tied = tuple(
         level

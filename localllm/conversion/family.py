@@ -90,6 +90,7 @@ class Family:
     shapes: Shapes = field(default_factory=dict)
     kinds: Callable[[ModelConfig], Mapping[str, Sequence[int]]] = one_kind
     predicts_ahead: bool = False
+    adds_space: bool | None = None
     special_tokens: Mapping[str, str] = field(default_factory=dict)
 
     def expected(self, config: ModelConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -99,5 +100,3 @@ class Family:
             kind = _KIND.search(pattern)
             for layer in kinds[kind[1]] if kind else (0,):
                 yield _KIND.sub(str(layer), pattern), shape_of(config)
-
-    adds_space: bool | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from localllm.comparison import Advice, Measurement
 from localllm.comparison.advice import advise
 from tests.comparison.examples import SETTINGS, row, speed
@@ -75,8 +77,9 @@ def test_speeds_that_two_processes_may_differ_by_are_ties() -> None:
     assert advice(rows).fastest == ("Q2_K", "Q4_0")
 
 
-def test_one_repetition_ranks_nothing() -> None:
-    rows = [row("Q2_K", 100, rate=speed(50.0, count=1)), row("Q8_0", 400, rate=speed(5.0, count=1))]
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_repetitions_rank_nothing(count: int) -> None:
+    rows = [row("Q2_K", 100, rate=speed(50.0, count=count)), row("Q8_0", 400, rate=speed(5.0, count=count))]
     found = advice(rows)
     assert found.fastest == ()
     assert "left open" in found.sentences[0]
