@@ -130,12 +130,16 @@ def _fastest(rows: Sequence[Measurement]) -> tuple[tuple[str, ...], list[str]]:
         for level, speed in speeds.items()
         if level == best or not clearly_apart(speeds[best].samples, speed.samples, least_share=_SAME_SPEED)
     )
-    rate = f"about {speeds[best].value:.3g} tokens per second"
+    rate = f"about {_rounded(speeds[best].value)} tokens per second"
     if len(tied) == len(speeds):
         return tied, ["All levels answer equally fast, as far as can be told"]
     if len(tied) == 1:
         return tied, [f"{best} answers fastest: {rate}"]
     return tied, [f"{listed(tied)} answer fastest and cannot be told apart: {rate}"]
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 # memory, and what is left open --------------------------------------------------------------
