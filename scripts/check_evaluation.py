@@ -84,7 +84,7 @@ class Check:
         self.options = options
         self.scratch = scratch
         self.failed = False
-        texts, _ = evaluation_texts(options.model, [options.text] if options.text else [])
+        texts, _ = evaluation_texts([options.model], [options.text] if options.text else [])
         self.text = texts[0]
 
     def run(self) -> None:

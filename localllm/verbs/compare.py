@@ -184,8 +184,8 @@ def _require_text_options(quality: bool, texts: Sequence[Path], chat_format: boo
 
 
 def _text(compared: Compared, given: Sequence[Path], chat_format: bool, context_size: int) -> Text:
-    beside = compared.source or (compared.files[0] if compared.files else Path())
-    paths, source = evaluation_texts(beside, [Path(path) for path in given])
+    models = [*([] if compared.source is None else [compared.source]), *compared.files]
+    paths, source = evaluation_texts(models, [Path(path) for path in given])
     return Text(tuple(path.absolute() for path in paths), source, chat_format, context_size)
 
 

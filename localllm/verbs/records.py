@@ -28,10 +28,10 @@ def record_made(
     given = {name: value for name, value in (options or {}).items() if value not in (None, (), "", False)}
     made = Made(
         command=command,
-        source=str(source),
+        source=str(source.absolute()),
         origin=origin_of(source),
-        adapters=tuple(str(adapter) for adapter in adapters),
+        adapters=tuple(str(adapter.absolute()) for adapter in adapters),
         options=given,
-        imatrix=None if imatrix is None else str(imatrix),
+        imatrix=None if imatrix is None else str(imatrix.absolute()),
     )
     record([path] if path.is_dir() else model_files(path), made, emit=emit)

@@ -37,7 +37,11 @@ CASES = {
     "chat-bad-session": (("chat", "good.gguf", "hi", "--session", "bad.json"), 1, "not a saved conversation"),
     "chat-hub": (("chat", "org/repo:Q4_K_M", "hi"), 1, "cannot reach 127.0.0.1:9"),
     "compare-missing": (("compare", "missing.gguf"), 1, "no such file"),
-    "compare-short-text": (("compare", "good.gguf", "--text", "short.txt"), 2, "too little for two windows of 512 tokens"),
+    "compare-short-text": (
+        ("compare", "good.gguf", "--text", "short.txt"),
+        2,
+        "too little for two windows of 512 tokens",
+    ),
     "compare-missing-text": (("compare", "good.gguf", "--text", "no.txt"), 1, "no such file"),
     "unknown-command": (("frobnicate",), 2, "frobnicate"),
     "unknown-option": (("list", "--frobnicate"), 2, "--frobnicate"),

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from localllm import __version__
-from localllm.events import Event, Notice
+from localllm.events import Event, Notice, ignore
 from localllm.library import provenance
 from localllm.library.entries import Source, list_entries
 from localllm.library.provenance import FileRecord, Made, Origin
 from localllm.verbs.library import show
+from localllm.verbs.records import record_made
 from tests.library.places import COMMIT, checkpoint_files, gguf, put_cached, put_checkpoint, put_stored
 
 MADE = Made(
@@ -113,3 +114,13 @@ def test_what_is_shown_of_a_model_that_was_pulled() -> None:
     blob = (repo.snapshot(COMMIT) / "m-Q4_K_M.gguf").resolve()
     assert [file.sha256 for file in shown.files] == [blob.name]
     assert shown.made is None
+
+
+def test_a_source_is_found_again_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put_stored("mine", "Q8_0")
+    monkeypatch.chdir(tmp_path)
+    record_made("quantize", path, Path("my-finetune"), emit=ignore)
+    found = provenance.read(path)
+    assert found is not None
+    assert found.made is not None
+    assert found.made.source == str(tmp_path / "my-finetune")
