@@ -1,7 +1,7 @@
 """Turns a conversation into a prompt with a model's own chat template, which is code of unknown origin.
 
 `rendering` hands the work to a child process with a limit on time and memory, where `sandbox` does it;
-`folding` puts a system message where templates that know none accept it.
+`folding` puts a system message where templates that know none accept it; `of_model` makes a loaded model's.
 """
 
 from localllm.chat_template.folding import fold_system

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from localllm.benchmark import clearly_apart
 from localllm.comparison.measurement import Advice, Measurement, Settings, Uncertain
+from localllm.evaluation.uncertain import NORMAL_975
 from localllm.units import format_bytes
 
 # two processes on one machine differ by about so much, whatever the error bars within each say
 _SAME_SPEED = 0.03
 _FEWEST_REPETITIONS = 3  # with two, speeds that differ fivefold may count as equal
-_NORMAL_975 = 1.959964
 
 
 def advise(
@@ -77,8 +77,8 @@ def _keeps(row: Measurement, settings: Settings, *, sign: int) -> bool:
     assert row.same_top_token is not None
     top, divergence = row.same_top_token, row.kl_divergence
     return (
-        top.value + sign * _NORMAL_975 * top.stderr >= settings.min_same_top_token
-        or divergence.value - sign * _NORMAL_975 * divergence.stderr <= settings.max_kl_divergence
+        top.value + sign * NORMAL_975 * top.stderr >= settings.min_same_top_token
+        or divergence.value - sign * NORMAL_975 * divergence.stderr <= settings.max_kl_divergence
     )
 
 
@@ -101,11 +101,11 @@ def _loss_sentence(row: Measurement | None, settings: Settings) -> str:
 
 
 def _percent(quantity: Uncertain) -> str:
-    return f"{100 * quantity.value:.1f} ± {100 * _NORMAL_975 * quantity.stderr:.1f} %"
+    return f"{100 * quantity.value:.1f} ± {100 * NORMAL_975 * quantity.stderr:.1f} %"
 
 
 def _number(quantity: Uncertain) -> str:
-    return f"{quantity.value:.3g} ± {_NORMAL_975 * quantity.stderr:.1g}"
+    return f"{quantity.value:.3g} ± {NORMAL_975 * quantity.stderr:.1g}"
 
 
 # speed --------------------------------------------------------------------------------------

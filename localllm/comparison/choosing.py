@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from localllm.chat_template import ChatTemplate
+from localllm.chat_template.of_model import template_of
 from localllm.engine.prompts import Prompts
 from localllm.errors import GenerationError
+from localllm.evaluation.softmax import negative_log_likelihood
 from localllm.events import ignore
-from localllm.gguf_file import GGUFHeader
 from localllm.gguf_file.format import Key
 from localllm.gguf_file.preflight import read_loadable
 from localllm.native.context import Context
@@ -29,7 +28,7 @@ def choose(path: Path, questions: Sequence[tuple[Messages, Sequence[str]]], thre
     """
     header = read_loadable(path)
     with Model(path) as model:
-        template = _template(model, header)
+        template = template_of(model, header.text(Key.CHAT_TEMPLATE))
         prompts = Prompts(model, header, template, ignore)
         tokenized = []
         for messages, choices in questions:
@@ -58,20 +57,5 @@ def _log_likelihood(context: Context, prompt: Sequence[int], choice: Sequence[in
     context.clear()
     tokens = [*prompt, *choice[:-1]]
     context.decode(tokens, start=0, logits_from=len(prompt) - 1)
-    logits = context.kept_logits(len(choice)).astype(np.float64)
-    top = logits.max(axis=1)
-    totals = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    return float((logits[np.arange(len(choice)), list(choice)] - totals).sum())
-
-
-def _template(model: Model, header: GGUFHeader) -> ChatTemplate | None:
-    source = header.text(Key.CHAT_TEMPLATE)
-    if not source:
-        return None
-    return ChatTemplate(source, bos=_text_of(model, model.bos), eos=_text_of(model, model.eos))
-
-
-def _text_of(model: Model, token: Any) -> str:
-    if not 0 <= token < model.vocabulary_size:
-        return ""
-    return model.piece(token, special=True).decode("utf-8", "replace")
+    logits = context.kept_logits(len(choice))
+    return -float(negative_log_likelihood(logits, np.asarray(choice, np.int64)).sum())

@@ -16,7 +16,7 @@ from typing import Any
 from localllm.comparison.places import comparisons_directory, read_json, write_json
 from localllm.events import Emit, Notice
 
-_SCHEMA = 1
+_SCHEMA = 2  # speeds tell whether the machine was idle
 
 
 class KeptFigures:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from localllm.evaluation import Scores, kl_difference
+from localllm.evaluation.uncertain import NORMAL_975
 
 FIRST_ROUND = 8
-_NORMAL_975 = 1.959964
 
 
 def next_chunks(
@@ -48,7 +48,7 @@ def are_apart(left: Scores, right: Scores) -> bool:
         difference = kl_difference(left, right)
     except ValueError:  # of other positions, or of a reference that was made anew in between
         return False
-    return abs(difference.value) > _NORMAL_975 * difference.stderr and difference.stderr > 0
+    return abs(difference.value) > NORMAL_975 * difference.stderr and difference.stderr > 0
 
 
 def _mean_kl(scores: Scores) -> float:

@@ -19,9 +19,9 @@ from typing import Any
 
 from localllm.comparison.measurement import TaskScore
 from localllm.errors import NotFoundError, StorageError, UsageError
+from localllm.evaluation.uncertain import NORMAL_975
 
 MAX_TOKENS = 128
-_NORMAL_975 = 1.959964
 _HINT = (
     'a line is like {"prompt": "What is 2 + 2?", "expect": "\\\\b4\\\\b"} '
     'or {"prompt": …, "choices": ["3", "4"], "answer": "4"}'
@@ -102,9 +102,9 @@ def wilson_bounds(right: int, total: int) -> tuple[float, float]:
     """Return the bounds of a 95 % interval for a share (Wilson, 1927), within 0 and 1."""
     if total == 0:
         return 0.0, 1.0
-    share, square = right / total, _NORMAL_975**2
+    share, square = right / total, NORMAL_975**2
     middle = share + square / (2 * total)
-    reach = _NORMAL_975 * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
+    reach = NORMAL_975 * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
     low, high = ((middle + sign * reach) / (1 + square / total) for sign in (-1, 1))
     return (max(0.0, low) if right else 0.0), (min(1.0, high) if right < total else 1.0)
 

@@ -6,7 +6,8 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from localllm.chat_template import ChatTemplate, prepare
+from localllm.chat_template import prepare
+from localllm.chat_template.of_model import template_of
 from localllm.engine import state_file
 from localllm.engine.adapter_files import require_adapter
 from localllm.engine.base import Engine, Messages, Setting, StateInfo
@@ -55,7 +56,7 @@ class LlamaEngine(Engine):
         tell_about_gpus(options, emit)
         self._model, self._workspace = load_model(path, self._header, options, self._sizing, emit)
         try:
-            template = self._compile_template(template_source)
+            template = template_of(self._model, template_source)
             self._prompts = Prompts(self._model, self._header, template, emit)
         except BaseException:
             self.close()
@@ -143,16 +144,6 @@ class LlamaEngine(Engine):
     def _require_open(self) -> None:
         if not self._is_open:
             raise GenerationError("the engine is closed")
-
-    def _compile_template(self, source: str) -> ChatTemplate | None:
-        if not source:
-            return None
-        return ChatTemplate(source, bos=self._text_of(self._model.bos), eos=self._text_of(self._model.eos))
-
-    def _text_of(self, token: int) -> str:
-        if not 0 <= token < self._model.vocabulary_size:
-            return ""
-        return self._model.piece(token, special=True).decode("utf-8", "replace")
 
     # answering ------------------------------------------------------------------------------
 

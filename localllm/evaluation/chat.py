@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from localllm.chat_template import ChatTemplate
+from localllm.chat_template.of_model import template_of
 from localllm.errors import UsageError
 from localllm.gguf_file import GGUFHeader
 from localllm.gguf_file.format import Key
@@ -30,10 +31,9 @@ def tokenize_chats(model: Model, header: GGUFHeader, texts: Sequence[str]) -> li
 
     Raise UsageError when the model has no chat template, GenerationError when it rejects a conversation.
     """
-    source = header.text(Key.CHAT_TEMPLATE)
-    if not source:
+    template = template_of(model, header.text(Key.CHAT_TEMPLATE))
+    if template is None:
         raise UsageError("the model has no chat template", hint="leave `--chat-format` out")
-    template = ChatTemplate(source, bos=_text_of(model, model.bos), eos=_text_of(model, model.eos))
     return [_tokens(model, template, text) for text in texts]
 
 
@@ -79,9 +79,3 @@ def _tokens(model: Model, template: ChatTemplate, text: str) -> list[int]:
     if model.adds_bos and tokens[:1] != [model.bos]:
         tokens.insert(0, model.bos)
     return tokens
-
-
-def _text_of(model: Model, token: int) -> str:
-    if not 0 <= token < model.vocabulary_size:
-        return ""
-    return model.piece(token, special=True).decode("utf-8", "replace")

@@ -4,23 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from localllm.comparison import Measurement, Settings, Speed, Uncertain
-
-SETTINGS = Settings(
-    threads=2,
-    repetitions=5,
-    prompt_tokens=512,
-    generated_tokens=128,
-    depth=0,
-    context_size=512,
-    chunks=8,
-    evaluated_tokens=2040,
-    texts=("eval.txt",),
-    text_source="model",
-    chat_format=False,
-    max_kl_divergence=0.03,
-    min_same_top_token=0.95,
-)
+from localllm.comparison import Measurement, Speed, Uncertain
 
 
 def speed(value: float, spread: float = 0.01, count: int = 5) -> Speed:

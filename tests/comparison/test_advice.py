@@ -8,7 +8,8 @@ import pytest
 
 from localllm.comparison import Advice, Measurement
 from localllm.comparison.advice import advise
-from tests.comparison.examples import SETTINGS, row, speed
+from tests.comparison.examples import row, speed
+from tests.report.examples import SETTINGS
 
 LEVELS = [
     row("Q2_K", 100, kl=(0.2, 0.01), top=(0.80, 0.005), rate=50.0),

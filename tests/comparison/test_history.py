@@ -21,7 +21,8 @@ from localllm.comparison.data import from_data, to_data
 from localllm.comparison.history import keep_run, new_id, runs
 from localllm.comparison.places import comparisons_directory
 from localllm.verbs.compare import history, last
-from tests.comparison.examples import SETTINGS, row
+from tests.comparison.examples import row
+from tests.report.examples import SETTINGS
 
 RESULT = ComparisonResult(
     id="20261125T120000-abc123",
