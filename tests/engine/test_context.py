@@ -86,6 +86,7 @@ def test_a_given_size_stays(demo_path: Path) -> None:
 def test_what_does_not_fit_into_memory_is_not_tried(
     demo_path: Path, small_start: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sizing, "gpus", tuple)
     with LlamaEngine(demo_path) as engine:
         monkeypatch.setattr(sizing, "available_memory_bytes", lambda: 1024)
         assert not engine.grow(512)

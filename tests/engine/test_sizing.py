@@ -61,7 +61,8 @@ def test_the_other_files_of_a_split_model_count_too(tiny_gguf: Path) -> None:
     assert layers_that_fit(header, footprint, (GIB,), 256, weight_bytes=30 * GIB) == 0
 
 
-def test_without_a_gpu_nothing_goes_there(tiny_gguf: Path) -> None:
+def test_without_a_gpu_nothing_goes_there(tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpus(monkeypatch)
     assert sizes(tiny_gguf).layer_counts("auto", 256) == [0]
     assert sizes(tiny_gguf).layer_counts("all", 256) == [0]
 
@@ -140,6 +141,7 @@ def test_the_signs_of_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_context_takes_what_fits(tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpus(monkeypatch)
     header = read_header(tiny_gguf)
     footprint = footprint_of(header)
     assert footprint is not None
@@ -166,6 +168,7 @@ def test_a_model_too_large_for_the_memory_gets_the_usual_context(
 def test_weights_that_were_rearranged_are_not_counted_twice(
     tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with_gpus(monkeypatch)
     found = sizes(tiny_gguf)
     growth = found._context_bytes(2048) - found._context_bytes(1024)
     monkeypatch.setattr(sizing, "available_memory_bytes", lambda: int(growth / 0.9) + 100)
