@@ -18,6 +18,7 @@ from localllm.errors import SameFileError, StorageError, UsageError
 from localllm.units import format_bytes
 
 ELSEWHERE = "choose another place with `-o`"
+_PART = ".part-"  # then the number of the process that writes it
 _TEMPORARY = "localllm-"  # then the number of the process, and whatever is free
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -49,7 +50,7 @@ def publishing_files(targets: Sequence[Path]) -> Iterator[list[Path]]:
         made = _make_parents(first.parent)
         for target in targets:
             remove_stale_parts(target)
-    parts = [target.with_name(f".{target.name}.part-{os.getpid()}") for target in targets]
+    parts = [_part_of(target) for target in targets]
     published: list[Path] = []
     try:
         with translated_errors(first):
@@ -82,7 +83,7 @@ def publishing_directory(target: Path) -> Iterator[Path]:
     with translated_errors(target):
         made = _make_parents(target.parent)
         remove_stale_parts(target)
-        part = target.with_name(f".{target.name}.part-{os.getpid()}")
+        part = _part_of(target)
         part.mkdir()
     try:
         with translated_errors(target):
@@ -98,6 +99,25 @@ def publishing_directory(target: Path) -> Iterator[Path]:
         _remove_empty(made)
         raise
     _flush_directory(target.parent)
+
+
+@contextmanager
+def replacing(target: Path, *, mode: int = 0o666) -> Iterator[Path]:
+    """Yield an empty file to write to, which then takes the place of `target`, unless it was removed.
+
+    On any failure nothing of it remains. For what can be made again: unlike with `publishing` it is not
+    forced to the disk, and who reads it later must recognise what a power failure left. Raise OSError.
+    """
+    part = _part_of(target)
+    try:
+        part.unlink(missing_ok=True)
+        part.touch(mode=mode)
+        yield part
+        if part.exists():
+            part.replace(target)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -124,6 +144,13 @@ def remove_stale_parts(target: Path) -> None:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
+
+
+def remove_stale_parts_in(directory: Path) -> None:
+    """Remove the part files in `directory` whose process is gone, whatever they were to become."""
+    with suppress(OSError):
+        for target in {part.name[1:].rpartition(_PART)[0] for part in directory.glob(f".*{_PART}*")}:
+            remove_stale_parts(directory / target)
 
 
 def free_bytes(path: Path) -> int:
@@ -187,6 +214,10 @@ def require_distinct(source: Path, target: Path) -> None:
         )
 
 
+def _part_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}{_PART}{os.getpid()}")
+
+
 def _existing(path: Path) -> Path:
     """Return `path`, or the nearest directory above it that exists."""
     while not path.exists() and path != path.parent:
@@ -216,7 +247,7 @@ def _require_written(part: Path, target: Path) -> None:
 
 def _parts_of(target: Path) -> dict[Path, int]:
     """Return the parts of `target` with the number of the process each belongs to."""
-    prefix = f".{target.name}.part-"
+    prefix = f".{target.name}{_PART}"
     owners = {path: path.name.removeprefix(prefix) for path in target.parent.iterdir()}
     return {path: int(owner) for path, owner in owners.items() if owner != path.name and owner.isdigit()}
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from localllm.engine import Engine
 from localllm.errors import LocalLLMError, StateError
 from localllm.events import Emit, Notice, ignore
 from localllm.home import home_directory, make_private
-from localllm.publication import remove_stale_parts
+from localllm.publication import remove_stale_parts, replacing
 from localllm.units import format_bytes, parse_bytes
 
 LIMIT_VARIABLE = "LOCALLLM_STATES_SIZE"
@@ -50,7 +49,8 @@ def keep_state(
     target = states_directory() / f"{session_id}{_STATE}"
     try:
         make_private(target.parent)
-        with _replacing(target) as part:
+        remove_stale_parts(target)
+        with replacing(target, mode=0o600) as part:
             info = engine.save_state(part)
             size = part.stat().st_size
             if size > limit:
@@ -135,33 +135,13 @@ def _read_facts(state: Path) -> dict[str, Any] | None:
 
 
 def _write_facts(state: Path, facts: dict[str, Any]) -> None:
-    with _replacing(state.with_suffix(_FACTS)) as part:
+    with replacing(state.with_suffix(_FACTS), mode=0o600) as part:
         part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """Yield a private file to write to, which then takes the place of `target`.
-
-    It is not forced to the disk: a state that a power failure damages is recognised and removed.
-    """
-    remove_stale_parts(target)
-    part = target.with_name(f".{target.name}.part-{os.getpid()}")
-    try:
-        part.unlink(missing_ok=True)
-        part.touch(mode=0o600)
-        yield part
-        if part.exists():
-            part.chmod(0o600)
-            part.replace(target)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _kept() -> list[tuple[float, int, Path]]:

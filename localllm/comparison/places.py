@@ -7,7 +7,6 @@ hold what references predicted, with the scores of those compared with them, and
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from localllm.home import home_directory, make_private
-from localllm.publication import remove_stale_parts
+from localllm.publication import remove_stale_parts_in, replacing
 
 REFERENCES_LIMIT_BYTES = 2 * 1024**3
 _LONGEST_FILE = 64 * 1024 * 1024
@@ -38,15 +37,9 @@ def write_json(path: Path, data: Any) -> None:
     """
     make_private(comparisons_directory())
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    try:
-        with open(part, "w", encoding="utf-8", opener=_private) as file:
-            json.dump(data, file)
-            file.write("\n")
-        part.replace(path)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    with replacing(path, mode=0o600) as part, part.open("w", encoding="utf-8") as file:
+        json.dump(data, file)
+        file.write("\n")
 
 
 def read_json(path: Path) -> Any:
@@ -85,8 +78,7 @@ def remove_leftovers() -> None:
                 path.unlink()
     with suppress(OSError):
         for folder in comparisons_directory().iterdir():
-            for part in folder.glob(".*.part-*") if folder.is_dir() else ():
-                remove_stale_parts(part.with_name(part.name[1:].partition(".part-")[0]))
+            remove_stale_parts_in(folder)
 
 
 def _references() -> list[tuple[float, int, Path]]:
@@ -98,7 +90,3 @@ def _references() -> list[tuple[float, int, Path]]:
                 size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
                 found.append((directory.stat().st_mtime, size, directory))
     return found
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localllm.errors import ReferenceStoreError, VocabularyMismatchError
 from localllm.evaluation.kept_rows import KeptRows
-from localllm.publication import remove_stale_parts, translated_errors
+from localllm.publication import remove_stale_parts_in, replacing, translated_errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +35,6 @@ _TYPES = dict(
     )
 )
 _LONGEST_LINE = 4096
-_PART = ".part-"  # then the number of the process, as `publication` names what is being written
 _REMADE = "it has to be made anew"
 
 
@@ -56,15 +53,15 @@ class ReferenceStore:
         Raise ReferenceStoreError when there is one of another kind, StorageError when it cannot be written.
         """
         store = cls(directory, vocabulary_size, context_size)
-        for part in directory.glob(f".*{_PART}*"):  # of processes that were killed
-            remove_stale_parts(directory / part.name[1:].rpartition(_PART)[0])
+        remove_stale_parts_in(directory)
         if (directory / _HEADER).exists():
             store._require_same(cls.open(directory))
             return store
         header = {"version": _VERSION, "vocabulary_size": vocabulary_size, "context_size": context_size}
         with translated_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
-            _write(directory / _HEADER, [json.dumps(header).encode()])
+            with replacing(directory / _HEADER) as part:
+                part.write_bytes(json.dumps(header).encode())
         return store
 
     @classmethod
@@ -104,8 +101,8 @@ class ReferenceStore:
             "crc32": _checksum(data),
         }
         path = self.directory / _CHUNK.format(index)
-        with translated_errors(path):
-            _write(path, [json.dumps(line).encode() + b"\n", *data])
+        with translated_errors(path), replacing(path) as part, part.open("wb") as file:
+            file.writelines([json.dumps(line).encode() + b"\n", *data])
 
     def read(self, index: int, tokens: Sequence[int]) -> KeptRows:
         """Return what was kept of chunk number `index`, which must be these tokens.
@@ -192,16 +189,3 @@ def _checksum(parts: Sequence[bytes]) -> int:
     for part in parts:
         value = zlib.crc32(part, value)
     return value
-
-
-def _write(path: Path, parts: Sequence[bytes]) -> None:
-    """Write a file beside `path` and move it there."""
-    part = path.with_name(f".{path.name}{_PART}{os.getpid()}")
-    try:
-        with part.open("wb") as file:
-            file.writelines(parts)
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise
