@@ -1,4 +1,4 @@
-"""Encodes, decodes and validates rows of weights with ggml's own routines, so that the bytes are ggml's.
+"""Encodes, decodes and validates rows of weights with ggml's own routines or their equal, byte for byte.
 
 Other threads run while ggml works.
 """
@@ -9,6 +9,7 @@ import ctypes
 from typing import TYPE_CHECKING, Any
 
 from localllm.gguf_file.format import TensorType
+from localllm.native.kernels import kernels
 from localllm.native.library import ggml, ggml_cpu
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def encode_rows(
         convert(source.ctypes.data, target.ctypes.data, source.size)
         return target
     weights = _importance(importance, columns)
+    if kernels().encode_rows(source, kind, target, weights):
+        return target
     written = ggml().ggml_quantize_chunk(
         kind.id,
         source.ctypes.data,

@@ -17,8 +17,8 @@ from localllm.gguf_file import GGUFHeader, TensorInfo, read_header
 from localllm.gguf_file.format import Key
 from localllm.gguf_file.preflight import require_loadable, require_part_loadable
 from localllm.gguf_file.split_names import model_files, split_name
-from localllm.native.dry_run import LATER_LLAMA_CPP
 from localllm.native.installed import knows_architecture
+from localllm.native.quantize_parameters import LATER_LLAMA_CPP
 from localllm.native.rows import are_valid_rows
 from localllm.quantization.source import PiecesOf, QuantizationSource, SourcePiece
 

@@ -19,8 +19,10 @@ from localllm.publication import publishing_files, require_distinct, require_rep
 from localllm.quantization.acceptance import require_accepted
 from localllm.quantization.advice import Fit, Resources, advise, fit, resources
 from localllm.quantization.contents import count_types
+from localllm.quantization.engine import QuantizationEngine, parse_engine
 from localllm.quantization.importance import Importances, provenance, require_fitting, require_matrix
 from localllm.quantization.levels import Level
+from localllm.quantization.llama_cpp import require_readable, write_level
 from localllm.quantization.options import QuantizationOptions
 from localllm.quantization.plan import LevelPlan, plan_levels
 from localllm.quantization.source import QuantizationSource
@@ -60,6 +62,7 @@ class QuantizationPlan:
     source: QuantizationSource
     levels: tuple[LevelPlan, ...]
     paths: tuple[tuple[Path, ...], ...]
+    options: QuantizationOptions
     importances: Importances | None
     fits: tuple[Fit, ...]
     resources: Resources
@@ -109,6 +112,7 @@ def plan_quantization(
         source=source,
         levels=tuple(plans),
         paths=tuple(map(tuple, paths)),
+        options=options or QuantizationOptions(),
         importances=importances,
         fits=tuple(fits),
         resources=found,
@@ -123,22 +127,25 @@ def quantize(
     threads: int | None = None,
     max_memory_bytes: int | None = None,
     force: bool = False,
+    engine: str = QuantizationEngine.LOCALLLM,
     emit: Emit = ignore,
 ) -> list[QuantizationResult]:
-    """Write the files of `plan`.
+    """Write the files of `plan`, with our own driver or llama.cpp's (one level after another, same bytes).
 
     Files that are already what this would write are kept unless `force` is set. All others are written in one
     pass over the weights, by `threads` (default: all usable cores) and in about `max_memory_bytes`. They
     appear under their names only when they are complete and have been read again; when anything fails none
     of them does. Raise QuantizationError, CheckpointError, UsageError, SameFileError or StorageError.
     """
+    chosen = parse_engine(engine)
+    require_readable(plan.source, chosen)
     for paths in plan.paths:
         _require_free_names(plan.inputs, paths)
     todo = [index for index in range(len(plan.levels)) if force or not _is_there(plan, index)]
     seconds = dict.fromkeys(range(len(plan.levels)), 0.0)
     if todo:
         plan.source.prove()
-        taken = _write(plan, todo, threads or usable_cores(), max_memory_bytes, emit)
+        taken = _write(plan, todo, threads or usable_cores(), max_memory_bytes, chosen, emit)
         seconds.update(zip(todo, taken, strict=True))
     return [_result(plan, index, seconds[index], kept=index not in todo) for index in range(len(plan.levels))]
 
@@ -162,6 +169,7 @@ def _write(
     todo: Sequence[int],
     threads: int,
     max_memory_bytes: int | None,
+    engine: QuantizationEngine,
     emit: Emit,
 ) -> list[float]:
     """Write the levels `todo`; return the seconds each of them took."""
@@ -169,24 +177,59 @@ def _write(
     require_space([(plan.paths[i][0], plan.levels[i].size_bytes) for i in todo])
     for level in levels:
         _announce(level, emit)
-    weights = piece_weights(levels, threads, max_memory_bytes)
     with ExitStack() as stack:
         targets = []
         for index in todo:
             parts = stack.enter_context(publishing_files(plan.paths[index]))
             targets.append([Target(*pair) for pair in zip(parts, plan.paths[index], strict=True)])
-        seconds = write_levels(
-            plan.source,
-            levels,
-            targets,
-            matrix=plan.importances.path if plan.importances else None,
-            threads=threads,
-            piece_weights=weights,
-            emit=emit,
-        )
+        encode = _with_llama_cpp if engine is QuantizationEngine.LLAMA_CPP else _with_own
+        seconds = encode(plan, levels, targets, threads, max_memory_bytes, emit)
         for level, own in zip(levels, targets, strict=True):
             _verify(level, own)
     return seconds
+
+
+def _with_own(
+    plan: QuantizationPlan,
+    levels: Sequence[LevelPlan],
+    targets: Sequence[Sequence[Target]],
+    threads: int,
+    max_memory_bytes: int | None,
+    emit: Emit,
+) -> list[float]:
+    return write_levels(
+        plan.source,
+        levels,
+        targets,
+        matrix=plan.importances.path if plan.importances else None,
+        threads=threads,
+        piece_weights=piece_weights(levels, threads, max_memory_bytes),
+        emit=emit,
+    )
+
+
+def _with_llama_cpp(
+    plan: QuantizationPlan,
+    levels: Sequence[LevelPlan],
+    targets: Sequence[Sequence[Target]],
+    threads: int,
+    max_memory_bytes: int | None,
+    emit: Emit,
+) -> list[float]:
+    return [
+        write_level(
+            plan.source,
+            level,
+            own,
+            plan.options,
+            provenance=provenance(plan.importances) if plan.importances else (),
+            matrix=plan.importances.path if plan.importances else None,
+            threads=threads,
+            max_memory_bytes=max_memory_bytes,
+            emit=emit,
+        )
+        for level, own in zip(levels, targets, strict=True)
+    ]
 
 
 def _announce(plan: LevelPlan, emit: Emit) -> None:

@@ -22,6 +22,7 @@ from localllm.events import Advanced, Emit, Finished, Started
 from localllm.gguf_file.format import DEFAULT_ALIGNMENT, TENSOR_TYPES_BY_NAME, TensorType
 from localllm.imatrix.matrix import ImportanceMatrix
 from localllm.imatrix.reading import read_imatrix
+from localllm.native.kernels import kernels
 from localllm.native.worker import run_job
 from localllm.publication import translated_errors
 from localllm.quantization.encoding import Encoded, Encoding, encode
@@ -88,6 +89,7 @@ def _file(plans: Sequence[LevelPlan], number: int) -> list[dict[str, Any]]:
 def write_job(arguments: dict[str, Any], emit: Emit) -> list[float]:
     """Serve `write_levels` in the child."""
     begin = time.perf_counter()
+    kernels()  # decided before the threads begin
     files = [[_Tensor.read(entry) for entry in file] for file in arguments["files"]]
     matrix = read_imatrix(Path(arguments["matrix"])) if arguments["matrix"] else None
     pieces_of = open_weights(arguments["weights"])

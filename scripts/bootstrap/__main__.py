@@ -49,6 +49,7 @@ from steps import (
     say,
 )
 
+KERNELS = ROOT / "localllm" / "kernels"
 STAMP = VENV / ".localllm-stamp"
 UNFINISHED = VENV / ".localllm-unfinished"
 
@@ -114,6 +115,9 @@ def set_up(profile: str) -> None:
         check_llama_loads(requirement)
         editable = ("--no-deps", "--no-index", "--no-build-isolation", "--editable", str(ROOT))
         pip_install("localllm itself", *editable, hashes=False, binary=False)
+        if not (KERNELS / "lanes.so").exists():  # pip does not show what hatch_build.py says
+            say("The optional quantization kernels were not built: that takes GCC or Clang and an x86-64")
+            say("processor. Everything works without them; quantizing takes longer.")
     except SetupError:
         UNFINISHED.unlink()  # pip undoes what it cannot finish, so the next run may go on from here
         raise
@@ -129,6 +133,7 @@ def fingerprint(profile: str) -> dict[str, str]:
         "root": str(ROOT),
         "python": python_identity(),
         "project": project_digest(),
+        "kernels": kernels_digest(),
         **{f"{name}.lock": digest((LOCKS / f"{name}.lock").read_bytes()) for name in locks},
     }
 
@@ -139,6 +144,12 @@ def project_digest() -> str:
         said = tomllib.load(file)
     installed = [said["project"], said["build-system"], said.get("tool", {}).get("hatch")]
     return digest(json.dumps(installed, sort_keys=True).encode())
+
+
+def kernels_digest() -> str:
+    """A digest of what the library of kernels is built from."""
+    files = (ROOT / "hatch_build.py", KERNELS / "build.py", *sorted((KERNELS / "source").iterdir()))
+    return digest(b"\0".join(path.read_bytes() for path in files))
 
 
 def is_current(profile: str) -> bool:

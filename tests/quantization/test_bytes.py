@@ -1,9 +1,13 @@
-"""Quantized files are llama.cpp's own, byte for byte, at every level, and as large as was planned."""
+"""Quantized files are llama.cpp's own, byte for byte, at every level, and as large as was planned.
+
+They are with the kernels of every instruction set of this processor, and without.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +18,10 @@ from localllm.gguf_file import read_header
 from localllm.quantization.importance import provenance
 from localllm.quantization.levels import LEVELS
 from localllm.store import shipped_checkpoint
+from tests.kernels.comparison import instructions_here
 from tests.quantization.making import make, plan, some_matrix, written
 from tests.quantization.oracle import FREE_LEVELS, MATRIX_LEVELS, llama_cpps_own
-from tests.tiny_gguf import build_tiny_gguf, raw_tensor
+from tests.tiny_gguf import RawTensor, build_tiny_gguf, raw_tensor
 
 SOURCES = ["64 wide", "demo"]
 
@@ -37,30 +42,69 @@ def possible(source: Path, levels: tuple[str, ...]) -> list[str]:
     return [name for name in levels if name != "Q1_0" or columns % 128 == 0]
 
 
-def require_equal(made: Path, own: Path, planned_bytes: int) -> None:
-    assert made.stat().st_size == planned_bytes
-    assert made.read_bytes() == own.read_bytes(), made.name
+def make_with_all_kernels(
+    source: Path, levels: list[str], place: Path, monkeypatch: pytest.MonkeyPatch, **wishes: Any
+) -> list[Path]:
+    """Make the levels with each of the kernels; return the directories.
+
+    Those of types that no kernels know, which take long, are made once.
+    """
+    made = [place / name for name in (*instructions_here()[::-1], "off")]
+    for directory in made:
+        directory.mkdir()
+        monkeypatch.setenv("LOCALLLM_KERNELS", directory.name)
+        known = [level for level in levels if not level.startswith("IQ")]
+        make(source, levels if directory is made[0] else known, directory, **wishes)
+    return made
 
 
-def test_every_level_that_needs_no_matrix(source: Path, tmp_path: Path) -> None:
+def require_equal(made: list[Path], level: str, own: Path, planned_bytes: int) -> None:
+    expected = own.read_bytes()
+    assert len(expected) == planned_bytes
+    assert (made[0] / f"{level}.gguf").is_file()
+    for path in (directory / f"{level}.gguf" for directory in made):
+        assert not path.exists() or path.read_bytes() == expected, path
+
+
+def test_every_level_that_needs_no_matrix(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     levels = possible(source, FREE_LEVELS)
     planned = plan(source, levels, tmp_path)
-    make(source, levels, tmp_path)
+    made = make_with_all_kernels(source, levels, tmp_path, monkeypatch)
     for name, level in zip(levels, planned.levels, strict=True):
         llama_cpps_own(source, tmp_path / "own", LEVELS[name])
-        require_equal(tmp_path / f"{name}.gguf", tmp_path / "own", level.size_bytes)
+        require_equal(made, name, tmp_path / "own", level.size_bytes)
 
 
-def test_every_level_with_a_matrix(source: Path, tmp_path: Path) -> None:
+def test_every_level_with_a_matrix(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = some_matrix(source)
     importances = written(entries, tmp_path / "matrix.dat")
     levels = possible(source, (*MATRIX_LEVELS, *FREE_LEVELS))
     planned = plan(source, levels, tmp_path, importances=importances)
-    make(source, levels, tmp_path, importances=importances)
+    made = make_with_all_kernels(source, levels, tmp_path, monkeypatch, importances=importances)
     for name, level in zip(levels, planned.levels, strict=True):
         origin = provenance(importances)
         llama_cpps_own(source, tmp_path / "own", LEVELS[name], matrix=entries, overrides=origin)
-        require_equal(tmp_path / f"{name}.gguf", tmp_path / "own", level.size_bytes)
+        require_equal(made, name, tmp_path / "own", level.size_bytes)
+
+
+@pytest.mark.parametrize("kind", ["tied", "untied", "experts"])
+def test_models_of_several_kinds(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the levels whose types the kernels know; as in a checkpoint, the weights are bfloat16."""
+    generator = np.random.default_rng(11)
+    tensors: dict[str, RawTensor | None] = {"output.weight": None} if kind == "tied" else {}
+    if kind == "experts":
+        for name in ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"):
+            weights = generator.standard_normal((3, 256, 256)).astype(np.float32)
+            tensors[f"blk.0.{name}.weight"] = raw_tensor(weights, "BF16")
+    source = build_tiny_gguf(tmp_path / f"{kind}.gguf", tensors=tensors)
+    levels = ["Q2_K", "Q3_K_L", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0"]
+    planned = plan(source, levels, tmp_path)
+    made = make_with_all_kernels(source, levels, tmp_path, monkeypatch)
+    for name, level in zip(levels, planned.levels, strict=True):
+        llama_cpps_own(source, tmp_path / "own", LEVELS[name])
+        require_equal(made, name, tmp_path / "own", level.size_bytes)
 
 
 def test_a_level_without_fallback_is_refused(tmp_path: Path) -> None:
