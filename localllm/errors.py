@@ -12,7 +12,11 @@
     ├── ModelLoadError            llama.cpp refused a model
     ├── QuantizationError         llama.cpp could not quantize
     ├── ImportanceMatrixError     an importance matrix that cannot be read or made
-    ├── GenerationError           a prompt that does not fit, a template that rejects it
+    ├── GenerationError           a template that rejects the conversation, a decode that fails
+    │   └── PromptTooLongError    a prompt that does not fit into the context
+    ├── UnavailableError          an engine that takes no requests: it is stopping, or broke
+    │   └── QueueFullError        as many requests wait as may wait; carries when to come again
+    ├── ServerError               a server that cannot start
     ├── SessionError              a saved conversation that cannot be read or written
     ├── StateError                a saved attention cache that is damaged or of another model
     ├── ReferenceStoreError       stored predictions of a reference that are damaged or of something else
@@ -104,6 +108,28 @@ class ImportanceMatrixError(LocalLLMError):
 
 class GenerationError(LocalLLMError):
     code = "generation"
+
+
+class PromptTooLongError(GenerationError):
+    code = "prompt-too-long"
+
+
+class UnavailableError(LocalLLMError):
+    code = "unavailable"
+
+
+class QueueFullError(UnavailableError):
+    """`retry_after_seconds` is how long it may take until there is room."""
+
+    code = "queue-full"
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_seconds: int = 1) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ServerError(LocalLLMError):
+    code = "server"
 
 
 class SessionError(LocalLLMError):

@@ -15,6 +15,7 @@ TIME_LIMIT_SECONDS = 1.0
 MEMORY_LIMIT_MEGABYTES = 512
 _SANDBOX = "localllm.chat_template.sandbox"
 _PROBE = "Probe4711"  # survives trimming and every kind of quoting
+_NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 
 @functools.cache
@@ -41,15 +42,25 @@ class ChatTemplate:
                 hint="give another one with `--template`",
             ) from None
 
-    def render(self, messages: Sequence[Mapping[str, Any]], *, open_turn: bool = True) -> str:
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        open_turn: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
         """Return the prompt, by default up to where the assistant's next answer begins (`open_turn`).
+
+        `tools` are descriptions of functions in JSON Schema, `variables` what the template reads besides.
 
         Raise GenerationError with the template's own message when it rejects the conversation.
         """
         names = {
+            **(variables or {}),
             **self._tokens,
             "messages": [dict(message) for message in messages],
-            "tools": None,
+            "tools": tools,
             "add_generation_prompt": open_turn,
         }
         try:
@@ -76,6 +87,15 @@ class ChatTemplate:
                 if _PROBE in self.render(attempt):
                     return is_taken
         return True
+
+    @functools.cached_property
+    def takes_tools(self) -> bool:
+        """Tell whether the descriptions of tools arrive in the prompt."""
+        function = {"name": _PROBE, "description": "Probes", "parameters": _NO_PARAMETERS}
+        tools = [{"type": "function", "function": function}]
+        with contextlib.suppress(GenerationError):
+            return _PROBE in self.render([{"role": "user", "content": "Hello"}], tools=tools)
+        return False
 
 
 def plain_prompt(messages: Sequence[Mapping[str, Any]]) -> str:

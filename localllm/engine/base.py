@@ -22,6 +22,7 @@ class Source(StrEnum):
     FILE = "file"
     GENERATION_CONFIG = "generation_config"
     DEFAULT = "default"
+    SERVER = "server"
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,16 @@ class Engine(ABC):
 
     `training_context` is what the model was trained for, in tokens. `fingerprint` changes with the model, its
     context parameters, template and adapters; a state fits only the engine whose fingerprint it was saved
-    under. `can_keep_state` tells whether states work at all.
+    under. `can_keep_state` tells whether states work at all, `knows_context` whether the size of the context
+    is more than a guess, `counts_exactly` whether counts of tokens are.
     """
 
     name: str
     training_context: int
     has_template: bool
     can_keep_state: bool
+    knows_context: bool = True
+    counts_exactly: bool = True
 
     @property
     @abstractmethod

@@ -52,6 +52,10 @@ class ControlTextGuard:
             for message in messages
         ]
 
+    def mark_more(self, value: Any) -> Any:
+        """Return a JSON-compatible value with marks of the present set in all of its texts and names."""
+        return self._marked(value)
+
     def tokenize(self, prompt: str) -> list[int]:
         """Return the tokens of a prompt that was made of the messages last marked."""
         if not self._marks:
@@ -73,6 +77,10 @@ class ControlTextGuard:
     # marking --------------------------------------------------------------------------------
 
     def _marked(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {self._marked(name): self._marked(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._marked(each) for each in value]
         if not isinstance(value, str) or self._is_harmless(value):
             return value
         while True:

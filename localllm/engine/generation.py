@@ -6,54 +6,33 @@ of each of them together.
 
 from __future__ import annotations
 
-import codecs
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from localllm.engine.answer_text import AnswerText
 from localllm.engine.chunks import Chunk, FinishReason, Statistics
-from localllm.engine.stopping import StopFilter
 from localllm.engine.workspace import Workspace
 from localllm.errors import GenerationError
 from localllm.native.context import InterruptedDecodeError
-from localllm.native.model import Model
 from localllm.native.sampler import Sampler
 
 
 class Voice:
-    """One of the answers: its sampler, its text so far as it may be shown, and why it ended."""
+    """One of the answers: its sampler and its text."""
 
-    def __init__(self, index: int, sampler: Sampler, stops: Sequence[str], limit: int) -> None:
+    def __init__(self, index: int, sampler: Sampler, text: AnswerText) -> None:
         self.index = index
-        self.reason: FinishReason | None = None
-        self.count = 0
+        self.text = text
         self.token = -1  # the last one, not decoded yet
         self.is_done = False  # the chunk with the reason is out
         self._sampler = sampler
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._stops = StopFilter(stops)
-        self._limit = limit
 
-    def take(self, workspace: Workspace, model: Model, row: int) -> str:
-        """Draw a token from the logits in `row` and return the text that can be shown; may set `reason`."""
+    def take(self, workspace: Workspace, row: int) -> str:
+        """Draw a token from the logits in `row` and return the text that can be shown."""
         if not workspace.context.is_open:
             raise GenerationError("the engine was closed in the middle of an answer")
         self.token = self._sampler.sample(workspace.context, row)
-        self.count += 1
-        if model.is_end(self.token):
-            self.reason = FinishReason.STOP
-            return ""
-        text = self._stops.feed(self._decoder.decode(model.piece(self.token)))
-        if self._stops.stopped:
-            self.reason = FinishReason.STOP
-        elif self.count >= self._limit:
-            self.reason = FinishReason.LENGTH
-        return text
-
-    def rest(self) -> str:
-        """Return what was held back, now that nothing follows."""
-        if self._stops.stopped:
-            return ""
-        return self._stops.feed(self._decoder.decode(b"", final=True)) + self._stops.flush()
+        return self.text.take(self.token)
 
     def close(self) -> None:
         """Free the sampler."""
@@ -66,13 +45,11 @@ class Generation:
     def __init__(
         self,
         workspace: Workspace,
-        model: Model,
         voices: Sequence[Voice],
         is_interrupted: Callable[[], bool],
         make_room: Callable[[int], bool],
     ) -> None:
         self._workspace = workspace
-        self._model = model
         self._voices = voices
         self._is_interrupted = is_interrupted
         self._make_room = make_room
@@ -99,15 +76,15 @@ class Generation:
         position = used
         while True:
             for voice in speaking:
-                text = voice.take(self._workspace, self._model, rows[voice.index])
+                text = voice.take(self._workspace, rows[voice.index])
                 if self._first_at is None:
                     self._first_at = time.perf_counter()
-                if voice.reason is not None and self._others_go_on(voice):
+                if voice.text.reason is not None and self._others_go_on(voice):
                     voice.is_done = True
-                    yield Chunk(text + voice.rest(), voice.index, voice.reason)
+                    yield Chunk(text + voice.text.rest(), voice.index, voice.text.reason)
                 elif text:
                     yield Chunk(text, voice.index)
-            speaking = [voice for voice in speaking if voice.reason is None]
+            speaking = [voice for voice in speaking if voice.text.reason is None]
             if not speaking:
                 return
             if self._is_interrupted() or not self._workspace.context.is_open:
@@ -115,7 +92,7 @@ class Generation:
             used += len(speaking)
             if used + len(speaking) > self._workspace.size and not self._make_room(used + len(speaking)):
                 for voice in speaking:
-                    voice.reason = FinishReason.LENGTH
+                    voice.text.reason = FinishReason.LENGTH
                 return
             self._workspace.step([(voice.token, position, voice.index) for voice in speaking])
             rows = {voice.index: row for row, voice in enumerate(speaking)}
@@ -130,13 +107,13 @@ class Generation:
         statistics = Statistics(
             prompt_tokens=prompt_tokens,
             cached_tokens=cached,
-            completion_tokens=sum(voice.count for voice in self._voices),
+            completion_tokens=sum(voice.text.count for voice in self._voices),
             time_to_first_token_seconds=first_at - self._started,
             generation_seconds=ended - first_at,
             answers=len(self._voices),
         )
         left = [voice for voice in self._voices if not voice.is_done]
         for voice in left:
-            reason = voice.reason or FinishReason.INTERRUPTED
+            reason = voice.text.reason or FinishReason.INTERRUPTED
             is_last = voice is left[-1]
-            yield Chunk(voice.rest(), voice.index, reason, statistics if is_last else None)
+            yield Chunk(voice.text.rest(), voice.index, reason, statistics if is_last else None)

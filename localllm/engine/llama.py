@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from localllm.chat_template import prepare
 from localllm.chat_template.of_model import template_of
 from localllm.engine import state_file
 from localllm.engine.adapter_files import require_adapter
+from localllm.engine.answer_text import AnswerText
 from localllm.engine.base import Engine, Messages, Setting, StateInfo
 from localllm.engine.chunks import Chunk
 from localllm.engine.constraints import Constraints
@@ -18,8 +18,9 @@ from localllm.engine.engine_options import EngineOptions
 from localllm.engine.fingerprint import Fingerprint
 from localllm.engine.generation import Generation, Voice
 from localllm.engine.loading import load_model
-from localllm.engine.options import MAX_SEED, SamplingOptions
+from localllm.engine.options import SamplingOptions
 from localllm.engine.prompts import Prompts
+from localllm.engine.sampling import sampler_settings
 from localllm.engine.sizing import Sizing, tell_about_gpus
 from localllm.errors import GenerationError, ModelLoadError, StateError
 from localllm.events import Emit, ignore
@@ -82,8 +83,7 @@ class LlamaEngine(Engine):
     def stream(self, messages: Messages, options: SamplingOptions) -> Iterator[Chunk]:
         self._require_open()
         prompt = self._prompts.tokens(messages)
-        seed = random.randrange(MAX_SEED) if options.seed is None else options.seed
-        settings = [self._sampler_settings(options, (seed + index) % MAX_SEED) for index in range(options.n)]
+        settings = sampler_settings(options, self._settings, self._constraints)
         self._require_room(len(prompt), options)
         self._workspace.require_sequences(options.n)
         self._interrupted = False
@@ -155,10 +155,10 @@ class LlamaEngine(Engine):
         limit = options.max_tokens or _NO_LIMIT
         try:
             for index, setting in enumerate(settings):
-                voices.append(Voice(index, Sampler(setting, self._model), options.stop, limit))
+                text = AnswerText(self._model, options.stop, limit)
+                voices.append(Voice(index, Sampler(setting, self._model), text))
             generation = Generation(
                 self._workspace,
-                self._model,
                 voices,
                 is_interrupted=lambda: self._interrupted,
                 make_room=lambda needed: options.n == 1 and self.grow(needed),
@@ -177,20 +177,4 @@ class LlamaEngine(Engine):
         raise GenerationError(
             f"the conversation takes {prompt_tokens} tokens, but the context holds {self.context_size}",
             hint="start a new conversation or choose a larger `--context`",
-        )
-
-    def _sampler_settings(self, options: SamplingOptions, seed: int) -> SamplerSettings:
-        """Return the sampler's settings, with every option that is not given filled in."""
-        filled = options.over({name: setting.value for name, setting in self._settings.items()})
-        return SamplerSettings(
-            temperature=filled.temperature or 0.0,
-            top_k=filled.top_k or 0,
-            top_p=1.0 if filled.top_p is None else filled.top_p,
-            min_p=filled.min_p or 0.0,
-            repeat_penalty=filled.repeat_penalty or 1.0,
-            frequency_penalty=filled.frequency_penalty,
-            presence_penalty=filled.presence_penalty,
-            seed=seed,
-            biases=self._constraints.biases(options),
-            grammar=self._constraints.grammar(options),
         )

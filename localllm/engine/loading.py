@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from localllm.engine.engine_options import EngineOptions
 from localllm.engine.sizing import Sizing
@@ -16,6 +18,8 @@ from localllm.native.model import Model
 
 _UNKNOWN_CONTEXT = 2**31 - 1
 
+Made = TypeVar("Made")
+
 
 def load_model(
     path: Path, header: GGUFHeader, options: EngineOptions, sizing: Sizing, emit: Emit
@@ -24,11 +28,37 @@ def load_model(
 
     Raise ModelLoadError.
     """
-    context = options.context or sizing.first_context(_trained(header))
-    counts = sizing.layer_counts(options.gpu_layers, context)
+    context = options.context or sizing.first_context(trained_context(header))
+    shape = Shape(
+        size=context,
+        threads=options.threads or usable_cores(),
+        cache_type_k=options.cache_type_k,
+        cache_type_v=options.cache_type_v,
+        flash_attention=options.flash_attention,
+    )
+    share = _largest_share(header)
+
+    def make(model: Model, adapters: Adapters) -> Workspace:
+        return Workspace(model, shape, adapters, weights=header.parameters, largest_share=share)
+
+    return load_with(path, options, sizing.layer_counts(options.gpu_layers, context), make, emit)
+
+
+def load_with(
+    path: Path,
+    options: EngineOptions,
+    counts: Sequence[int | None],
+    make: Callable[[Model, Adapters], Made],
+    emit: Emit,
+) -> tuple[Model, Made]:
+    """Load a model and `make` what is to be had with it, with the first of the numbers of layers on the GPUs
+    (None: all) that works out.
+
+    Raise ModelLoadError.
+    """
     for count in counts:
         try:
-            loaded = _load(path, header, options, context, count)
+            loaded = _load(path, options, count, make)
         except ModelLoadError:
             if count is counts[-1]:
                 raise
@@ -46,20 +76,11 @@ def load_model(
 
 
 def _load(
-    path: Path, header: GGUFHeader, options: EngineOptions, context: int, gpu_layers: int | None
-) -> tuple[Model, Workspace]:
+    path: Path, options: EngineOptions, gpu_layers: int | None, make: Callable[[Model, Adapters], Made]
+) -> tuple[Model, Made]:
     model = Model(path, gpu_layers=gpu_layers)
     try:
-        shape = Shape(
-            size=context,
-            threads=options.threads or usable_cores(),
-            cache_type_k=options.cache_type_k,
-            cache_type_v=options.cache_type_v,
-            flash_attention=options.flash_attention,
-        )
-        adapters = Adapters(model, options.adapters)
-        share = _largest_share(header)
-        return model, Workspace(model, shape, adapters, weights=header.parameters, largest_share=share)
+        return model, make(model, Adapters(model, options.adapters))
     except BaseException:
         model.close()
         raise
@@ -76,7 +97,7 @@ def _tell_about_context(options: EngineOptions, model: Model, emit: Emit) -> Non
         )
 
 
-def _trained(header: GGUFHeader) -> int:
+def trained_context(header: GGUFHeader) -> int:
     """Return the context a model was trained for, by its header."""
     trained = header.architecture_integer("context_length")
     return trained if trained and trained > 0 else _UNKNOWN_CONTEXT

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +22,14 @@ _KEPT_PROMPTS = 8
 _NOT_ORDINARY = re.compile(rb"[^\x01\x05\x06]")  # NORMAL, UNUSED, BYTE of llama_token_type
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """The tokens of a prompt, and whether the answer to it begins inside of reasoning."""
+
+    tokens: tuple[int, ...]
+    opens_reasoning: bool
+
+
 class Prompts:
     """Makes prompts for one model. Without a template the last message is continued as it is."""
 
@@ -29,18 +39,44 @@ class Prompts:
         self._emit = emit
         self._guard = ControlTextGuard(model, lambda: _special_tokens(header, model))
         self._folds = False
-        self._kept: dict[tuple[tuple[str, str], ...], list[int]] = {}
+        self._kept: dict[str, Prompt] = {}
 
     def tokens(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Return the tokens of the prompt. Raise GenerationError when there is none."""
+        return list(self.prompt(messages).tokens)
+
+    def prompt(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> Prompt:
+        """Return the prompt for messages; they, tools and variables are JSON-compatible.
+
+        `tools` are what the model may call, `variables` whatever else the template reads. Raise
+        GenerationError when there is no prompt.
+        """
         if not messages:
             raise GenerationError("there is nothing to answer")
-        key = tuple((str(message["role"]), str(message["content"])) for message in messages)
+        key = json.dumps([list(map(dict, messages)), tools, variables])
         if key not in self._kept:
             while len(self._kept) >= _KEPT_PROMPTS:
                 del self._kept[next(iter(self._kept))]
-            self._kept[key] = self._make(messages)
+            self._kept[key] = self._make(messages, tools, variables or {})
         return self._kept[key]
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the template tells the model about tools."""
+        return self._template is not None and self._template.takes_tools
+
+    def raw_tokens(self, text: str) -> list[int]:
+        """Return the tokens of a text that is a prompt already, control tokens included."""
+        tokens = self._begun(self._model.tokenize(text, add_special=False, parse_special=True))
+        if not tokens:
+            raise GenerationError("the prompt is empty")
+        return tokens
 
     @cached_property
     def opens_reasoning(self) -> bool:
@@ -60,16 +96,29 @@ class Prompts:
         """Return how many tokens a text is."""
         return len(self.text_tokens(text))
 
-    def _make(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+    def _make(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        variables: Mapping[str, Any],
+    ) -> Prompt:
+        opens = False
         if self._template is None:
             tokens = self._guard.plain(plain_prompt(messages))
         else:
             marked = self._guard.mark(self._foldable(messages))
-            tokens = self._guard.tokenize(self._template.render(marked))
-        if self._model.adds_bos and tokens[:1] != [self._model.bos]:
-            tokens = [self._model.bos, *tokens]
+            marked_tools = self._guard.mark_more(tools)
+            prompt = self._template.render(marked, tools=marked_tools, variables=variables)
+            tokens, opens = self._guard.tokenize(prompt), opens_reasoning(prompt)
+        tokens = self._begun(tokens)
         if not tokens:
             raise GenerationError("the prompt is empty")
+        return Prompt(tuple(tokens), opens)
+
+    def _begun(self, tokens: list[int]) -> list[int]:
+        """Return the tokens with the one that begins a text, where the model wants it."""
+        if self._model.adds_bos and tokens[:1] != [self._model.bos]:
+            return [self._model.bos, *tokens]
         return tokens
 
     def _foldable(self, messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

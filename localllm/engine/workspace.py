@@ -74,7 +74,7 @@ class Workspace:
         Return how many tokens it already had. Raise InterruptedDecodeError or GenerationError; the cache then
         holds a beginning of the prompt.
         """
-        known = self._go_back_to(_common_length(self.tokens, prompt[:-1]))
+        known = self._go_back_to(common_length(self.tokens, prompt[:-1]))
         while len(self.tokens) < len(prompt):
             if is_interrupted():
                 raise InterruptedDecodeError
@@ -208,8 +208,13 @@ class _Repairing:
             self._workspace.repair()
 
 
-def _common_length(left: Sequence[int], right: Sequence[int]) -> int:
-    for index, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return index
-    return min(len(left), len(right))
+def common_length(left: Sequence[int], right: Sequence[int]) -> int:
+    """Return how many tokens two sequences have in common at their beginning."""
+    low, high = 0, min(len(left), len(right)) + 1
+    while high - low > 1:  # they agree up to `low` and not up to `high`, by halves rather than one by one
+        middle = (low + high) // 2
+        if list(left[low:middle]) == list(right[low:middle]):
+            low = middle
+        else:
+            high = middle
+    return low

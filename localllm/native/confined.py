@@ -25,6 +25,7 @@ Function = Callable[[dict[str, Any]], Any]
 
 _MEGABYTE = 1024 * 1024
 _START_SECONDS = 60.0  # a busy machine may take long to start a process; that is not the function's fault
+_PATIENCE = 5  # on a busy machine a call may wait so many times longer for the processor time it is given
 _ORPHAN_SECONDS = 5.0  # a child whose parent died goes on for so much longer at most
 _LOOK_SECONDS = 0.05  # how often a running call is looked at
 
@@ -56,7 +57,8 @@ class Confined:
     def call(self, entry: str, arguments: dict[str, Any], seconds: float) -> Any:
         """Return what the function `entry` ("module:function") returns for `arguments`.
 
-        Raise ConfinementError when it raises, takes longer than `seconds` or more memory than allowed.
+        Raise ConfinementError when it raises, takes more than `seconds` of a processor's time or more memory
+        than allowed.
         """
         with self._lock:
             child = self._ready_child()
@@ -128,12 +130,15 @@ class _Child:
 
     def _answer(self, seconds: float, what: str) -> dict[str, Any]:
         """Wait for a line from the child; stop it and raise when none comes."""
-        deadline = time.monotonic() + seconds
+        began, used = time.monotonic(), self._processor_seconds()
         while True:
             try:
-                line = self._answers.get(timeout=min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
+                line = self._answers.get(timeout=min(_LOOK_SECONDS, seconds))
             except queue.Empty:
-                if time.monotonic() >= deadline:
+                waited = time.monotonic() - began
+                if waited >= _PATIENCE * seconds or (
+                    waited >= seconds and self._processor_seconds() - used >= seconds
+                ):
                     reason = f"did not {what} within {seconds:g} seconds"
                 elif self._is_too_large():
                     reason = "takes too much memory"
@@ -146,6 +151,16 @@ class _Child:
                 reason = "ended unexpectedly"
             self.stop()
             raise ConfinementError(reason, stopped=True)
+
+    def _processor_seconds(self) -> float:
+        """Return what the child has used of a processor."""
+        import psutil
+
+        try:
+            times = psutil.Process(self._process.pid).cpu_times()
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system)
 
     def _is_too_large(self) -> bool:
         import psutil
@@ -174,7 +189,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         module, _, name = request["entry"].partition(":")
-        _arm(request["seconds"] + _ORPHAN_SECONDS)
+        _arm(_PATIENCE * request["seconds"] + _ORPHAN_SECONDS)
         try:
             function: Function = getattr(importlib.import_module(module), name)
             answer = {"result": function(request["arguments"])}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localllm.errors import GenerationError, ModelLoadError
@@ -31,6 +32,19 @@ class InterruptedDecodeError(Exception):
     """
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Tokens of one sequence from position `start` on, for `Context.decode_pieces`.
+
+    Logits are kept from index `logits_from` on; None keeps those of the last token, `len(tokens)` none.
+    """
+
+    sequence: int
+    start: int
+    tokens: Sequence[int]
+    logits_from: int | None = None
+
+
 def _read_flag(flag_address: int) -> bool:
     """Tell llama.cpp whether to stop: reads the context's flag; never raises."""
     return bool(ctypes.c_bool.from_address(flag_address).value)
@@ -52,6 +66,8 @@ class Context:
     `cache_type_k` and `cache_type_v` are what the attention cache is kept in, `flash_attention` "auto", "on"
     or "off"; with `exact` attention is computed and cached in float32, which costs time and memory. Layers
     with a sliding window keep everything, or with `window_only` no more than the window.
+    With `embeddings` the vectors of all tokens are kept, or with a `pooling` (LLAMA_POOLING_TYPE_*) above 0
+    one of each sequence of a batch, which is computed in one go then.
     `eval_callback` is called for every node of the graph, before and after it is computed.
     """
 
@@ -69,13 +85,15 @@ class Context:
         flash_attention: str = "auto",
         exact: bool = False,
         window_only: bool = False,
+        embeddings: bool = False,
+        pooling: int = 0,
         eval_callback: Any = None,
     ) -> None:
         library = llama()
         params = library.llama_context_default_params()
         params.n_ctx = context_size
         params.n_batch = batch_size
-        params.n_ubatch = min(batch_size, 512)
+        params.n_ubatch = batch_size if pooling else min(batch_size, 512)
         params.n_seq_max = sequences
         params.n_threads = threads
         params.n_threads_batch = threads
@@ -86,6 +104,9 @@ class Context:
         params.type_k = TENSOR_TYPES_BY_NAME[cache_type_k.upper()].id
         params.type_v = TENSOR_TYPES_BY_NAME[cache_type_v.upper()].id
         params.flash_attn_type = _FLASH_ATTENTION[flash_attention]
+        params.embeddings = embeddings
+        if embeddings:
+            params.pooling_type = pooling
         if eval_callback is not None:
             params.cb_eval = eval_callback
         params.no_perf = True
@@ -105,6 +126,7 @@ class Context:
         self.size = int(library.llama_n_ctx(self._handle))
         self.batch_size = batch_size
         self._vocabulary_size = model.vocabulary_size
+        self._embedding_size = model.embedding_size
 
     def __enter__(self) -> Context:
         return self
@@ -176,6 +198,25 @@ class Context:
             self._batch.add([token], start=position, sequence=sequence, logits_from=0)
         self._run()
 
+    def decode_pieces(self, pieces: Sequence[Piece]) -> bool:
+        """Run tokens of several sequences in one batch; `logits_at` then counts all of its tokens.
+
+        Return False, and change nothing, when the cache has no room for them. Raise as `decode`.
+        """
+        self._batch.clear()
+        for piece in pieces:
+            first = len(piece.tokens) - 1 if piece.logits_from is None else piece.logits_from
+            self._batch.add(
+                piece.tokens,
+                start=piece.start,
+                sequence=piece.sequence,
+                logits_from=first,
+            )
+        status = self._status()
+        if status != _NO_SPACE:
+            self._require(status)
+        return status != _NO_SPACE
+
     def kept_logits(self, count: int) -> NDArray[np.float32]:
         """Return all kept logits, shape (count, vocabulary): a view until the next decode."""
         import numpy as np
@@ -190,6 +231,20 @@ class Context:
         pointer = self._library.llama_get_logits_ith(self._handle, index)
         return np.ctypeslib.as_array(pointer, shape=(self._vocabulary_size,))
 
+    def kept_embeddings(self, count: int) -> NDArray[np.float32]:
+        """Return the vectors of all `count` tokens of the last batch: a view until the next decode."""
+        import numpy as np
+
+        pointer = self._library.llama_get_embeddings(self._handle)
+        return np.ctypeslib.as_array(pointer, shape=(count, self._embedding_size))
+
+    def sequence_embedding(self, sequence: int) -> NDArray[np.float32]:
+        """Return the pooled vector of a sequence of the last batch: a view until the next decode."""
+        import numpy as np
+
+        pointer = self._library.llama_get_embeddings_seq(self._handle, sequence)
+        return np.ctypeslib.as_array(pointer, shape=(self._embedding_size,))
+
     def synchronize(self) -> None:
         """Wait until everything decoded so far is computed."""
         self._library.llama_synchronize(self._handle)
@@ -202,9 +257,12 @@ class Context:
         """Forget `sequence` from `position` on. Return False where the model cannot (recurrent ones)."""
         return bool(self._library.llama_memory_seq_rm(self._memory, sequence, position, -1))
 
-    def copy_sequence(self, source: int, target: int) -> None:
-        """Make the `target` sequence hold what `source` holds; with a shared cache this copies nothing."""
-        self._library.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+    def copy_sequence(self, source: int, target: int, length: int = -1) -> None:
+        """Make the `target` sequence hold what `source` holds, or only its first `length` tokens.
+
+        With a shared cache this copies nothing. A part only of what a recurrent model holds cannot be had.
+        """
+        self._library.llama_memory_seq_cp(self._memory, source, target, -1, length)
 
     def keep_only(self, sequence: int) -> None:
         """Forget all other sequences."""
@@ -219,11 +277,19 @@ class Context:
         return int(first), int(self._library.llama_memory_seq_pos_max(self._memory, sequence))
 
     def _run(self) -> None:
+        self._require(self._status())
+
+    def _status(self) -> int:
+        """Decode the batch and return what llama.cpp says."""
         self._stop.value = False
         self._let_stop(self._batch.count > _FEW_TOKENS or self._last_seconds > _LONG_STEP_SECONDS)
         started = time.perf_counter()
-        status = self._library.llama_decode(self._handle, self._batch.structure)
+        status = int(self._library.llama_decode(self._handle, self._batch.structure))
         self._last_seconds = time.perf_counter() - started
+        return status
+
+    def _require(self, status: int) -> None:
+        """Raise unless the batch was decoded."""
         if status == _ABORTED:
             raise InterruptedDecodeError
         if status == _NO_SPACE:

@@ -60,10 +60,13 @@ class Model:
             reason = next(iter(logs.last_errors(2)), "the file was refused without a reason")
             raise ModelLoadError(f"llama.cpp cannot load {path}: {reason}")
         self._vocabulary: Any = library.llama_model_get_vocab(self._handle)
+        self._pieces: dict[int, bytes | None] = {}
         self.path = path
         self.vocabulary_size = int(library.llama_vocab_n_tokens(self._vocabulary))
         self.training_context = int(library.llama_model_n_ctx_train(self._handle))
         self.bos = int(library.llama_vocab_bos(self._vocabulary))
+        self.embedding_size = int(library.llama_model_n_embd_out(self._handle))
+        self.parameters = int(library.llama_model_n_params(self._handle))
         self.eos = int(library.llama_vocab_eos(self._vocabulary))
         self.adds_bos = bool(library.llama_vocab_get_add_bos(self._vocabulary))
         self.window = int(library.llama_model_n_swa(self._handle))  # 0: every layer looks back to the start
@@ -122,6 +125,12 @@ class Model:
             if size >= 0:
                 return buffer.raw[:size]
             capacity = -size
+
+    def ordinary_piece(self, token: int) -> bytes | None:
+        """Return `piece(token)`, or None for a token that ends a generation; remembers what it was asked."""
+        if token not in self._pieces:
+            self._pieces[token] = None if self.is_end(token) else self.piece(token)
+        return self._pieces[token]
 
     def attributes(self, token: int) -> int:
         """Return the kind of a token as the bits of TokenAttribute."""

@@ -44,6 +44,13 @@ def grammar_of(schema: str) -> tuple[str, list[str]]:
     return converter.format_grammar(), sorted(ignored)
 
 
+def unenforced(schema: Any) -> list[str]:
+    """Return the keywords in a schema that its grammar does not enforce. Raise ValueError for no schema."""
+    ignored: set[str] = set()
+    _cleaned(schema, ignored)
+    return sorted(ignored)
+
+
 def _cleaned(schema: Any, ignored: set[str]) -> Any:
     """Return a schema without annotations, its references below the root; collect what is ignored."""
     if schema is False:
