@@ -5,6 +5,7 @@ from __future__ import annotations
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
 _DECIMAL_BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _DECIMAL = ("", "K", "M", "B", "T")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def format_bytes(size_bytes: float) -> str:
@@ -36,6 +37,17 @@ def parse_bytes(text: str) -> int:
     if unit not in _DECIMAL_BYTES or not (number.isascii() and number.isdigit()) or int(number) == 0:
         raise ValueError(f"{text!r} is no size")
     return int(number) * _DECIMAL_BYTES[unit]
+
+
+def parse_seconds(text: str) -> float:
+    """Return how many seconds `N`, `Ns`, `Nm`, `Nh` or `Nd` stands for: "1.5m" → 90.0.
+
+    Raise ValueError for anything else.
+    """
+    number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "")
+    if unit not in _SECONDS or not (number.isascii() and number.replace(".", "", 1).isdecimal()):
+        raise ValueError(f"{text!r} is no duration")
+    return float(number) * _SECONDS[unit]
 
 
 def format_seconds(seconds: float) -> str:

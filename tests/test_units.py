@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from localllm.units import format_bytes, format_count, format_seconds, parse_bytes
+from localllm.units import format_bytes, format_count, format_seconds, parse_bytes, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,16 @@ def test_sizes_are_parsed_in_powers_of_1000(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="no size"):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0), ("30", 30), ("30s", 30), ("1.5m", 90), ("2H", 7200), ("1d", 86_400)]
+)
+def test_durations_are_parsed(text: str, seconds: float) -> None:
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1s", "5 m", "5ms", "1.2.3", ".", "٣s", "1e3", "nan", "inf"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="no duration"):
+        parse_seconds(text)

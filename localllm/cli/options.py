@@ -57,6 +57,9 @@ PreOpt = Annotated[
     str | None,
     typer.Option("--pre", help="llama.cpp's name of the pre-tokenizer.", show_default="recognised"),
 ]
+KeepMtpOpt = Annotated[
+    bool, typer.Option("--keep-mtp", help="Keep layers for multi-token prediction, for speculative decoding.")
+]
 OutputOpt = Annotated[
     str | None,  # a Path would lose the separator at the end that marks a directory
     typer.Option(
@@ -71,7 +74,8 @@ ContextOpt = Annotated[
 ]
 
 
-def _size(text: str) -> int:
+def size_in_bytes(text: str) -> int:
+    """Return what an option's size means; for Typer's `parser`."""
     try:
         return parse_bytes(text)
     except ValueError:
@@ -92,7 +96,7 @@ MaxMemoryOpt = Annotated[
     int | None,
     typer.Option(
         "--max-memory",
-        parser=_size,
+        parser=size_in_bytes,
         metavar="N[K|M|G]",
         help="Memory to work in, about.",
         show_default="a few hundred MB",
@@ -102,7 +106,7 @@ SplitOpt = Annotated[
     int | None,
     typer.Option(
         "--split-max-size",
-        parser=_size,
+        parser=size_in_bytes,
         metavar="N[K|M|G]",
         help="Split into files with at most this many bytes of weights each (K, M, G: powers of 1000).",
         show_default="one file",

@@ -1,10 +1,11 @@
-"""`load`: an engine that answers conversations."""
+"""`load` and `load_batched`: engines that answer conversations, one at a time or many at once."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from os import fspath
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localllm.engine import Engine, EngineOptions, LlamaEngine
 from localllm.events import Emit, Notice, ignore
@@ -12,6 +13,9 @@ from localllm.library.usage import note_use
 from localllm.refs import Model
 from localllm.store import Resolved, resolve
 from localllm.verbs.pull import have
+
+if TYPE_CHECKING:
+    from localllm.batching import BatchedEngine
 
 
 def load(
@@ -25,6 +29,30 @@ def load(
     A checkpoint is quantized into the library first. The adapters of `options` may also be PEFT directories
     or names in the library, which are converted.
     """
+    path, options = _runnable(model, options, emit)
+    return LlamaEngine(path, options, emit=emit)
+
+
+def load_batched(
+    model: Model,
+    *,
+    options: EngineOptions = EngineOptions(),  # noqa: B008 (frozen)
+    parallel: int = 4,
+    queue: int = 64,
+    emit: Emit = ignore,
+) -> BatchedEngine:
+    """Load a model as `load` does and return an engine that answers `parallel` requests at once.
+
+    `queue` more may wait; `options.context` is what one of them may take.
+    """
+    from localllm.batching import BatchedEngine  # slow to import, and only a server needs it
+
+    path, options = _runnable(model, options, emit)
+    return BatchedEngine(path, options, parallel=parallel, queue=queue, emit=emit)
+
+
+def _runnable(model: Model, options: EngineOptions, emit: Emit) -> tuple[Path, EngineOptions]:
+    """Return the GGUF file of a model, made if there is none, and `options` with adapters that it takes."""
     have(model, emit=emit)
     found = resolve(fspath(model))
     if found.chosen:
@@ -35,7 +63,7 @@ def load(
         from localllm.verbs.adapters import runnable_adapters  # with the converter
 
         options = replace(options, adapters=runnable_adapters(options.adapters, found, emit=emit))
-    return LlamaEngine(path, options, emit=emit)
+    return path, options
 
 
 def _runnable_file(found: Resolved, emit: Emit) -> Path:

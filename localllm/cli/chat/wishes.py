@@ -13,11 +13,13 @@ from localllm import sessions
 from localllm.chat_template.named import find_template
 from localllm.chatting import Memory
 from localllm.cli.chat.answer_view import Think
+from localllm.cli.chat.remote import NO_SERVER, Server, server_of
 from localllm.cli.chat.sampling import sampling_options
 from localllm.conversation import Overflow
 from localllm.engine import EngineOptions, SamplingOptions
 from localllm.errors import UsageError
 from localllm.personas import system_prompt
+from localllm.remote.address import is_remote
 from localllm.store import DEMO
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -42,6 +44,9 @@ class Wishes:
     flash_attention: str = "auto"
     lora: Sequence[str] = ()
     template: str | None = None
+    api_base: str | None = None
+    api_model: str | None = None
+    api_key_env: str | None = None
     sampling: Mapping[str, str | Sequence[str] | None] = field(default_factory=dict)
     markdown: bool = False
     think: str = Think.DIM
@@ -49,7 +54,10 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done; `memory` is open. `is_resumed` tells that the model is the session's own."""
+    """What is to be done; `memory` is open. `is_resumed` tells that the model is the session's own.
+
+    `server` is the one that `model` is on, if it is on one.
+    """
 
     model: str
     prompt: str | None
@@ -62,6 +70,7 @@ class Plan:
     engine: EngineOptions
     markdown: bool
     think: Think
+    server: Server = NO_SERVER
 
 
 def planned(wishes: Wishes) -> Plan:
@@ -69,13 +78,17 @@ def planned(wishes: Wishes) -> Plan:
 
     Raise UsageError for what is out of range or contradictory, NotFoundError, SessionError.
     """
-    sampling, engine = sampling_options(wishes.sampling), _engine_options(wishes)
+    sampling, engine = sampling_options(wishes.sampling), engine_options(wishes)
     overflow = _choice("overflow", wishes.overflow, Overflow)
     think = _choice("think", wishes.think, Think)
     system = system_prompt(wishes.system, wishes.persona)
     memory = _memory(wishes)
     own = memory.saved.model if memory else ""
     model, prompt = _model_and_prompt(wishes, own)
+    server = NO_SERVER
+    if wishes.api_base or wishes.api_model or wishes.api_key_env or is_remote(model):
+        server = server_of(wishes, own)
+        model, prompt = server.model, server.prompt
     return Plan(
         model=model,
         prompt=prompt,
@@ -88,6 +101,7 @@ def planned(wishes: Wishes) -> Plan:
         engine=engine,
         markdown=wishes.markdown,
         think=think,
+        server=server,
     )
 
 
@@ -124,7 +138,8 @@ def _is_sentence(text: str) -> bool:
     return any(character.isspace() for character in text.strip()) and not Path(text).expanduser().exists()
 
 
-def _engine_options(wishes: Wishes) -> EngineOptions:
+def engine_options(wishes: Wishes) -> EngineOptions:
+    """Return how a model is to be run. Raise UsageError, NotFoundError for a template."""
     keys, _, values = wishes.cache_type.lower().partition(",")
     return EngineOptions(
         context=None if wishes.context == "auto" else _whole("context", wishes.context, "auto"),
