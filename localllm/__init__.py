@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from localllm.verbs.card import card
     from localllm.verbs.compare import compare
     from localllm.verbs.convert import check, convert
+    from localllm.verbs.export import export_directory, export_lmstudio, export_ollama
     from localllm.verbs.inspect import inspect
     from localllm.verbs.load import load
     from localllm.verbs.merge import merge
     from localllm.verbs.pull import plan_pull, pull
+    from localllm.verbs.push import plan_push, push
     from localllm.verbs.quantize import collect_imatrix, plan_quantization, quantize
 
 _LAZY = {
@@ -46,12 +48,17 @@ _LAZY = {
     "collect_imatrix": "localllm.verbs.quantize",
     "compare": "localllm.verbs.compare",
     "convert": "localllm.verbs.convert",
+    "export_directory": "localllm.verbs.export",
+    "export_lmstudio": "localllm.verbs.export",
+    "export_ollama": "localllm.verbs.export",
     "inspect": "localllm.verbs.inspect",
     "load": "localllm.verbs.load",
     "merge": "localllm.verbs.merge",
     "plan_pull": "localllm.verbs.pull",
+    "plan_push": "localllm.verbs.push",
     "plan_quantization": "localllm.verbs.quantize",
     "pull": "localllm.verbs.pull",
+    "push": "localllm.verbs.push",
     "quantize": "localllm.verbs.quantize",
 }
 
@@ -67,12 +74,17 @@ __all__ = [
     "collect_imatrix",
     "compare",
     "convert",
+    "export_directory",
+    "export_lmstudio",
+    "export_ollama",
     "inspect",
     "load",
     "merge",
     "plan_pull",
+    "plan_push",
     "plan_quantization",
     "pull",
+    "push",
     "quantize",
 ]
 

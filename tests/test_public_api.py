@@ -21,12 +21,17 @@ PUBLIC = [
     "collect_imatrix",
     "compare",
     "convert",
+    "export_directory",
+    "export_lmstudio",
+    "export_ollama",
     "inspect",
     "load",
     "merge",
     "plan_pull",
+    "plan_push",
     "plan_quantization",
     "pull",
+    "push",
     "quantize",
 ]
 
@@ -46,7 +51,12 @@ def test_verbs_take_keyword_options_and_emit_last() -> None:
         "merge",
         "compare",
         "card",
+        "export_directory",
+        "export_lmstudio",
+        "export_ollama",
         "load",
+        "plan_push",
+        "push",
     ):
         parameters = list(inspect.signature(getattr(localllm, name)).parameters.values())
         assert parameters[-1].name == "emit"

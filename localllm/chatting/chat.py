@@ -26,10 +26,14 @@ _CONSTRAINTS = ("grammar", "json_schema")  # one takes the place of the other
 
 @dataclass(frozen=True)
 class ContextUsage:
-    """How many tokens of the context the conversation takes, as the model sees it."""
+    """How many tokens of the context the conversation takes, as the model sees it.
+
+    `context_size` is None where nobody knows it; the tokens are a guess unless `is_exact`.
+    """
 
     tokens: int
-    context_size: int
+    context_size: int | None
+    is_exact: bool = True
 
 
 class Chat:
@@ -108,7 +112,8 @@ class Chat:
             tokens = self.engine.count_tokens(as_dicts(self.seen()))
         else:
             tokens = self.engine.count_text(self._system or "")
-        return ContextUsage(tokens, self.engine.context_size)
+        size = self.engine.context_size if self.engine.knows_context else None
+        return ContextUsage(tokens, size, self.engine.counts_exactly)
 
     # talking ---------------------------------------------------------------------------------
 

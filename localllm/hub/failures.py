@@ -17,7 +17,7 @@ from huggingface_hub.utils._http import hf_raise_for_status
 from localllm.errors import GatedModelError, HubError, LocalLLMError, NotFoundError
 
 _MISSING = "there is no such repository on the hub, or it is private"
-_SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN"
+SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN"
 
 
 class MissingRepoError(NotFoundError):
@@ -50,7 +50,7 @@ def refusal(response: httpx2.Response, host: str) -> LocalLLMError:
 def _gated(error: GatedRepoError) -> GatedModelError:
     repo = str(getattr(error, "repo_id", None) or "the repository")
     if get_token() is None:
-        return GatedModelError(f"{repo} is gated: its authors want to know who takes it", hint=_SIGN_IN)
+        return GatedModelError(f"{repo} is gated: its authors want to know who takes it", hint=SIGN_IN)
     return GatedModelError(
         f"{repo} is gated, and your account has not been let in",
         hint="ask for access on its page on the hub, then run this again",
@@ -62,7 +62,7 @@ def _by_status(response: httpx2.Response, host: str) -> LocalLLMError:
     if status == 401 and "authorization" not in response.request.headers:
         return MissingRepoError(_MISSING)
     if status == 401:
-        return GatedModelError(f"{host} does not accept the token", hint=_SIGN_IN)
+        return GatedModelError(f"{host} does not accept the token", hint=SIGN_IN)
     if status == 404:
         return NotFoundError(f"{host} has nothing at {str(response.url)[:200]}")
     return HubError(f"{host} refuses: {status} {response.reason_phrase}".rstrip(), hint="run it again later")

@@ -33,17 +33,23 @@ class RepoListing:
 def list_repo(repo: str, revision: str | None = None) -> RepoListing:
     """Ask the hub. Raise NotFoundError with the nearest names, GatedModelError, OfflineError or HubError."""
     from localllm.hub.failures import MissingRepoError, MissingRevisionError
-    from localllm.hub.http import endpoint, get_json
 
     try:
-        models = f"{endpoint()}/api/models"
-        info, _ = get_json(f"{models}/{repo}/revision/{quote(revision or MAIN, safe='')}")
-        commit, name = _commit_of(info, repo)
-        entries = _tree(f"{models}/{name}/tree/{commit}?recursive=true")
+        return ask_for_listing(repo, revision)
     except MissingRepoError:
         raise _no_repository(repo) from None
     except MissingRevisionError:
         raise _no_revision(repo, revision or MAIN) from None
+
+
+def ask_for_listing(repo: str, revision: str | None = None) -> RepoListing:
+    """Ask the hub, and for nothing else. Raise MissingRepoError, MissingRevisionError and as `list_repo`."""
+    from localllm.hub.http import endpoint, get_json
+
+    models = f"{endpoint()}/api/models"
+    info, _ = get_json(f"{models}/{repo}/revision/{quote(revision or MAIN, safe='')}")
+    commit, name = _commit_of(info, repo)
+    entries = _tree(f"{models}/{name}/tree/{commit}?recursive=true")
     files = [file for entry in entries if (file := _file(entry)) is not None]
     hostile = sum(entry.get("type") == "file" for entry in entries) - len(files)
     return RepoListing(repo, revision, commit, tuple(files), hostile)

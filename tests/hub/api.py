@@ -17,6 +17,7 @@ from tests.hub.answers import Answer, Call, FileAnswer, json_answer
 from tests.hub.cdn import Signatures
 from tests.hub.listings import DATE, SEARCH_KEYS, model_info, tree
 from tests.hub.repos import Blob, Commit, Entry, Repo
+from tests.hub.uploads import Uploads
 
 _API = re.compile(
     r"/api/models/(?P<repo>[^/]+(?:/[^/]+)?)"
@@ -51,10 +52,14 @@ class HubApi:
         self.resolve_cache = False
         self.compresses_text = False
         self._signatures = signatures
+        self.uploads = Uploads(self.repos, self.users)
 
     def answer(self, call: Call) -> Answer | FileAnswer:
         try:
             self._check_token(call)
+            written = self.uploads.answer(call)
+            if written is not None:
+                return written
             if call.raw_path == "/api/whoami-v2":
                 return self._whoami(call)
             if call.raw_path == "/api/agent-harnesses":  # asked once a day by clients with telemetry

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from tests.hub.answers import Answer, Call, FileAnswer
 from tests.hub.repos import Blob
+from tests.hub.uploads import Uploads
 
 
 class Signatures:
@@ -34,14 +35,17 @@ class Signatures:
 class CdnApi:
     """Answers of the CDN's port: signed addresses of large files, and plain files for any other address."""
 
-    def __init__(self, files: Mapping[str, Blob], signatures: Signatures) -> None:
+    def __init__(self, files: Mapping[str, Blob], signatures: Signatures, uploads: Uploads) -> None:
         self.files = dict(files)
         self._signatures = signatures
+        self._uploads = uploads
 
     def answer(self, call: Call) -> Answer | FileAnswer:
         if "authorization" in call.headers:
             return _xml_error(400, "InvalidArgument", "Only one auth mechanism allowed")
         path = unquote(call.raw_path)
+        if call.method == "PUT":
+            return self._uploads.take(call)
         if path.startswith("/files/"):
             blob = self.files.get(path.removeprefix("/files/"))
             if blob is None:

@@ -244,4 +244,8 @@ class Repo:
         return Entry(extra.path, blob, is_lfs, blob.size if extra.size is None else extra.size, extra.sha256)
 
     def _is_lfs(self, path: str, blob: Blob) -> bool:
-        return path.endswith(self._lfs_suffixes) or blob.size > self._lfs_above_bytes
+        return self.stores_as_lfs(path, blob.size)
+
+    def stores_as_lfs(self, path: str, size: int) -> bool:
+        """Tell whether a file of this name and size is a large one."""
+        return path.endswith(self._lfs_suffixes) or size > self._lfs_above_bytes

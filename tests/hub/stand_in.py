@@ -32,6 +32,7 @@ from tests.hub.cdn import CdnApi, Signatures
 from tests.hub.faults import Fault, FaultPlan, Kind, Port, Situation
 from tests.hub.repos import PIECE_BYTES, Blob, Content, ExtraEntry, Repo, to_blob
 from tests.hub.request_log import Request, RequestLog, Throttle
+from tests.hub.uploads import Uploads
 
 __all__ = ["Blob", "ExtraEntry", "Fault", "HubStandIn", "Repo", "Request"]
 
@@ -50,6 +51,7 @@ class HubStandIn:
         shares_bandwidth: whether all transfers share that speed, or each has it.
         resolve_cache: small files are redirected to a relative address on the hub first, as the hub does.
         compresses_text: small files are gzipped in chunks for those who accept it, without a length.
+        upload_bytes_per_second: how fast what is sent here is taken; None is unlimited.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class HubStandIn:
         """
         signatures = Signatures()
         self._hub_api = HubApi(tuple(repos), users, page_size, signatures)
-        self._cdn_api = CdnApi({name: to_blob(content) for name, content in files.items()}, signatures)
+        self._cdn_api = CdnApi(
+            {name: to_blob(content) for name, content in files.items()}, signatures, self._hub_api.uploads
+        )
         self._servers: dict[Port, _Server] = {}
         self._ports: dict[Port, int] = {"hub": 0, "cdn": 0}
         self.log = RequestLog()
@@ -77,6 +81,7 @@ class HubStandIn:
         self.errors: list[BaseException] = []
         self.bytes_per_second: float | None = None
         self.shares_bandwidth = True
+        self.upload_bytes_per_second: float | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -96,6 +101,7 @@ class HubStandIn:
             self._ports[port] = server.server_address[1]
             self._servers[port] = server
         self._hub_api.endpoint, self._hub_api.cdn = self.endpoint, self.cdn
+        self._hub_api.uploads.endpoint, self._hub_api.uploads.cdn = self.endpoint, self.cdn
         for server in self._servers.values():
             server.start()
 
@@ -128,6 +134,11 @@ class HubStandIn:
 
     def add_repo(self, repo: Repo) -> None:
         self._hub_api.repos.append(repo)
+
+    @property
+    def uploads(self) -> Uploads:
+        """What was sent here."""
+        return self._hub_api.uploads
 
     @property
     def resolve_cache(self) -> bool:
@@ -270,6 +281,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve()
 
+    def do_PUT(self) -> None:
+        self._serve()
+
     def log_message(self, *args: Any) -> None:
         pass  # the request log has it
 
@@ -293,8 +307,22 @@ class _Handler(BaseHTTPRequestHandler):
     def _call(self) -> Call:
         raw_path, _, query = self.path.partition("?")
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = self.rfile.read(int(headers.get("content-length", 0)))
+        body = self._body(int(headers.get("content-length", 0)))
         return Call(self.command, raw_path, parse_qs(query), headers, body)
+
+    def _body(self, length: int) -> bytes:
+        """Read what the client sends, no faster than that is taken."""
+        speed = self.server.hub.upload_bytes_per_second
+        if speed is None or self.command != "PUT":
+            return self.rfile.read(length)
+        body, throttle = bytearray(), Throttle()
+        while len(body) < length:
+            piece = self.rfile.read(min(length - len(body), max(256, int(speed / _PIECES_PER_SECOND))))
+            if not piece:
+                raise ConnectionAbortedError("the client went away")
+            body += piece
+            self._pause(throttle.seconds_to_wait(len(piece), speed))
+        return bytes(body)
 
     def _request(self, call: Call) -> Request:
         return Request(

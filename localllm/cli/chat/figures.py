@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from localllm.chatting import Chat
+from localllm.chatting import Chat, ContextUsage
 from localllm.cli.chat.answering import Outcome
-from localllm.engine import FinishReason
+from localllm.engine import Engine, FinishReason
 from localllm.units import format_seconds
 
 
@@ -18,7 +18,7 @@ def figures_line(outcome: Outcome, chat: Chat) -> str:
     parts = [
         f"{statistics.completion_tokens} tokens",
         *([f"{speed:.{0 if speed >= 10 else 1}f} tokens/s"] if speed > 0 else []),
-        f"context {usage.tokens}/{usage.context_size}",
+        f"context {usage.tokens}/{usage.context_size or '?'}",
     ]
     reasons = {told.finish_reason for told in outcome.answers}
     ending = ""
@@ -29,6 +29,19 @@ def figures_line(outcome: Outcome, chat: Chat) -> str:
         is_limit = limit is not None and statistics.completion_tokens >= limit
         ending = f" cut at max-tokens {limit}" if is_limit else " cut: the context is full"
     return f"[{', '.join(parts)}]{ending}"
+
+
+def size_in_words(engine: Engine) -> str:
+    """Return how large a context is."""
+    return f"context {engine.context_size} tokens" if engine.knows_context else "context of unknown size"
+
+
+def usage_in_words(usage: ContextUsage) -> str:
+    """Return how full a context is."""
+    about = "" if usage.is_exact else "about "
+    if usage.context_size is None:
+        return f"{about}{usage.tokens} tokens; its size is unknown"
+    return f"{about}{usage.tokens} of {usage.context_size} tokens"
 
 
 def last_rows(chat: Chat) -> list[tuple[str, str]]:

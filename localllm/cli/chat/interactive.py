@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from localllm.cli.chat.command_table import COMMANDS
 from localllm.cli.chat.commands import find_command
+from localllm.cli.chat.figures import size_in_words
 from localllm.cli.chat.input_line import InputLine, Key
 from localllm.cli.chat.interruption import ControlC, held_at_terminal
 from localllm.cli.chat.talk import Talk
@@ -42,7 +43,7 @@ def greet(talk: Talk) -> None:
     """Say who talks, what is remembered, and how to leave."""
     chat, screen = talk.chat, talk.screen
     name = chat.engine.name if chat.engine.name == chat.model else f"{chat.engine.name} ({chat.model})"
-    screen.status(f"{name}, context {chat.engine.context_size} tokens")
+    screen.status(f"{name}, {size_in_words(chat.engine)}")
     if chat.resumed:
         screen.status(f"resuming a conversation of {chat.resumed} messages, `{chat.name}`")
     elif not chat.is_saved:

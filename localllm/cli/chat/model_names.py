@@ -7,16 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from localllm.cli.completion import complete_model
-from localllm.errors import NotFoundError
+from localllm.errors import NotFoundError, UsageError
 from localllm.refs import ModelRef, RefKind
+from localllm.remote.address import RemoteModel, is_remote
 from localllm.store import level_in_name, model_name
 
 
 def other_model(current: str, text: str) -> str:
     """Return the full reference that `text` stands for when `current` is the model that is talking.
 
-    Of a file, another level is a file beside it. Raise NotFoundError when there is none, UsageError.
+    Of a file, another level is a file beside it; of a server's model `#NAME` is another one there. Raise
+    NotFoundError when there is none, UsageError.
     """
+    if is_remote(current) and text.startswith(("#", ":")):
+        return _on_server(current, text)
     if not text.startswith(":"):
         return text
     level = text[1:].strip().upper()
@@ -28,8 +32,17 @@ def other_model(current: str, text: str) -> str:
     return str(ModelRef.parse(str(replace(ref, level=level, file=file))))
 
 
+def _on_server(current: str, text: str) -> str:
+    name = text[1:].strip()
+    if text.startswith(":") or not name:
+        raise UsageError(f"`{text}` names no model of the server", hint="write it like `/model #NAME`")
+    return str(replace(RemoteModel.parse(current), name=name))
+
+
 def lasting(model: str) -> str:
     """Return a reference that means the same from another directory: paths become absolute."""
+    if is_remote(model):
+        return model
     ref = ModelRef.parse(model)
     path = Path(ref.target).expanduser()
     if ref.kind is RefKind.PATH or (ref.kind is RefKind.LIBRARY and "." in ref.target and path.exists()):
@@ -39,7 +52,7 @@ def lasting(model: str) -> str:
 
 def completions(current: str, begun: str) -> Iterable[str]:
     """Return the models that `begun` can become, as they would be typed."""
-    if not begun.startswith(":"):
+    if not begun.startswith(":") or is_remote(current):
         return complete_model(begun)
     ref = ModelRef.parse(current)
     path = Path(ref.target).expanduser()

@@ -16,6 +16,7 @@ from localllm.cli.chat.talk import Talk
 from localllm.cli.chat.wishes import Plan, Wishes, planned
 from localllm.engine import Engine
 from localllm.errors import NotFoundError, UsageError
+from localllm.remote.address import is_remote
 from localllm.store import resolve
 from localllm.verbs.load import load
 from localllm.verbs.pull import have
@@ -49,9 +50,13 @@ def opened(plan: Plan, screen: Screen) -> Iterator[Talk]:
     """Load the model and open the conversation; close both behind it."""
 
     def load_engine(reference: str) -> Engine:
+        if is_remote(reference):
+            return plan.server.engine(reference, context_size=plan.engine.context, emit=screen.emit)
         return load(reference, options=plan.engine, emit=screen.emit)
 
     def require_model(reference: str) -> None:
+        if is_remote(reference):
+            return
         have(reference, emit=screen.emit)
         resolve(reference)
 
@@ -81,7 +86,7 @@ def opened(plan: Plan, screen: Screen) -> Iterator[Talk]:
             require_model,
             think=plan.think,
             markdown=plan.markdown,
-            grows=plan.engine.context is None,
+            grows=plan.engine.context is None and not is_remote(plan.model),
         )
     finally:
         if chat is not None:

@@ -90,6 +90,33 @@ TemplateOpt = Annotated[
     ),
 ]
 
+# a model on a server --------------------------------------------------------------------------
+
+ApiBaseOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--api-base",
+        metavar="URL",
+        help="Chat with a model on a server that speaks the Chat Completions API.",
+        show_default=False,
+    ),
+]
+ApiModelOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="NAME", help="The server's name for the model.", show_default="its only one"
+    ),
+]
+ApiKeyEnvOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key-env",
+        metavar="VARIABLE",
+        help="Environment variable that holds the server's key.",
+        show_default="no key",
+    ),
+]
+
 # how it answers -------------------------------------------------------------------------------
 
 _MODELS = "the model's, else"

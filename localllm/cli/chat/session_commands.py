@@ -7,6 +7,7 @@ from pathlib import Path
 
 from localllm import sessions
 from localllm.cli.chat.commands import Command
+from localllm.cli.chat.figures import size_in_words
 from localllm.cli.chat.model_names import completions, other_model
 from localllm.cli.chat.switching import switch_model
 from localllm.cli.chat.talk import Talk
@@ -65,7 +66,7 @@ def model(talk: Talk, argument: str) -> None:
     reference = other_model(talk.chat.model, argument)
     with talk.screen.waiting("loading"):
         switch_model(talk, reference)
-    talk.screen.status(f"{talk.chat.model} goes on, context {talk.chat.engine.context_size} tokens")
+    talk.screen.status(f"{talk.chat.model} goes on, {size_in_words(talk.chat.engine)}")
 
 
 def _export(talk: Talk, path: Path, form: ExportFormat) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from localllm.cli.chat.answer_view import Think
 from localllm.cli.chat.commands import Command
-from localllm.cli.chat.figures import last_rows
+from localllm.cli.chat.figures import last_rows, usage_in_words
 from localllm.cli.chat.sampling import SAMPLING_SETTINGS, SamplingSetting, changed, find_setting, shown
 from localllm.cli.chat.talk import Talk
 from localllm.cli.chat.typed import unquoted
@@ -25,6 +25,7 @@ _SOURCES = {
     Source.FILE: "from the model's file",
     Source.GENERATION_CONFIG: "from generation_config.json",
     Source.DEFAULT: "default",
+    Source.SERVER: "left to the server",
 }
 _VIEW_SETTINGS = {
     "think": "show, dim or hide: the model's reasoning",
@@ -74,7 +75,7 @@ def show(talk: Talk, _argument: str) -> None:
         [
             ("model", chat.model if chat.model == chat.engine.name else f"{chat.model} ({chat.engine.name})"),
             ("session", kept),
-            ("context", f"{usage.tokens} of {usage.context_size} tokens"),
+            ("context", usage_in_words(usage)),
             ("system", first_words(chat.system, 300) if chat.system else "none"),
             *([("persona", chat.persona)] if chat.persona else []),
             ("think", talk.think.value),
@@ -109,8 +110,8 @@ def tokens(talk: Talk, argument: str) -> None:
     usage, seen = chat.usage(), chat.seen()
     counts = [(message.role, engine.count_text(message.content)) for message in seen]
     roles = {role: sum(count for each, count in counts if each is role) for role in Role}
-    share = usage.tokens / usage.context_size
-    rows = [("context", f"{usage.tokens} of {usage.context_size} tokens, {share:.0%}")]
+    share = f", {usage.tokens / usage.context_size:.0%}" if usage.context_size else ""
+    rows = [("context", f"{usage_in_words(usage)}{share}")]
     names = {Role.SYSTEM: "system prompt", Role.USER: "your messages", Role.ASSISTANT: "answers"}
     rows += [(names[role], f"{count} tokens") for role, count in roles.items() if count]
     if talk.attachments:
@@ -135,7 +136,8 @@ def _list_options(talk: Talk) -> None:
 
 def _row(talk: Talk, setting: SamplingSetting) -> tuple[str, str, str]:
     effective = talk.chat.engine.effective(talk.chat.options)[setting.name]
-    return setting.flag, shown(setting.name, effective.value), _SOURCES[effective.source]
+    value = "–" if effective.source is Source.SERVER else shown(setting.name, effective.value)
+    return setting.flag, value, _SOURCES[effective.source]
 
 
 def _words(setting: SamplingSetting, text: str) -> list[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from localllm.cli.chat.options import (
+    ApiBaseOpt,
+    ApiKeyEnvOpt,
+    ApiModelOpt,
     CacheTypeOpt,
     ChatContextOpt,
     ChatModelArg,
@@ -69,6 +72,9 @@ def chat(
     flash_attention: FlashAttentionOpt = "auto",
     lora: LoraOpt = None,
     template: TemplateOpt = None,
+    api_base: ApiBaseOpt = None,
+    api_model: ApiModelOpt = None,
+    api_key_env: ApiKeyEnvOpt = None,
     markdown: MarkdownOpt = False,
     think: ThinkOpt = "dim",
     fail_on_length: FailOnLengthOpt = False,
@@ -103,6 +109,9 @@ def chat(
         flash_attention=flash_attention,
         lora=lora or (),
         template=template,
+        api_base=api_base,
+        api_model=api_model,
+        api_key_env=api_key_env,
         markdown=markdown,
         think=think,
         sampling={

@@ -20,10 +20,18 @@ from localllm.errors import NotFoundError, UsageError
         ("org/repo/model-Q8_0.gguf", ":Q2_K", "org/repo:Q2_K"),
         ("./directory", ":Q2_K", "./directory:Q2_K"),
         ("demo", "/some/file.gguf", "/some/file.gguf"),
+        ("http://127.0.0.1:8080/v1#small", "#large", "http://127.0.0.1:8080/v1#large"),
+        ("http://127.0.0.1:8080/v1#small", "demo", "demo"),
     ],
 )
 def test_references(current: str, text: str, other: str) -> None:
     assert other_model(current, text) == other
+
+
+@pytest.mark.parametrize("text", [":Q8_0", "#"])
+def test_a_server_has_names_and_no_levels(text: str) -> None:
+    with pytest.raises(UsageError, match="names no model of the server"):
+        other_model("http://127.0.0.1:8080/v1#small", text)
 
 
 def test_a_file_beside_it(tmp_path: Path) -> None:
