@@ -36,23 +36,24 @@ def open_source(
     name: str | None = None,
     base: Path | None = None,
     pre: str | None = None,
+    keep_mtp: bool = False,
     emit: Emit = ignore,
 ) -> QuantizationSource:
     """Return what `recipe` makes, to be quantized; its base may also be a GGUF file.
 
     `name` replaces the one a checkpoint has, `base` is where tokenizer files that it lacks are taken from,
-    `pre` overrides the recognised pre-tokenizer. Raise UsageError for the latter two beside a GGUF file, and
-    what `gguf_source` or `checkpoint_source` raise.
+    `pre` overrides the recognised pre-tokenizer, `keep_mtp` keeps layers for multi-token prediction. Raise
+    UsageError for the latter three beside a GGUF file, and what `gguf_source` or `checkpoint_source` raise.
     """
     if recipe.base.is_file():
-        _refuse_for_file(recipe.base, base, pre)
+        _refuse_for_file(recipe.base, base, pre, keep_mtp)
         return gguf_source(recipe.base)
     from localllm.quantization.checkpoint_source import checkpoint_source  # with the whole converter
 
-    return checkpoint_source(recipe, name=name, base=base, pre=pre, emit=emit)
+    return checkpoint_source(recipe, name=name, base=base, pre=pre, keep_mtp=keep_mtp, emit=emit)
 
 
-def _refuse_for_file(path: Path, base: Path | None, pre: str | None) -> None:
+def _refuse_for_file(path: Path, base: Path | None, pre: str | None, keep_mtp: bool) -> None:
     """Raise UsageError for what only a checkpoint can be given: a GGUF file has its tokenizer."""
     if pre is not None:
         raise UsageError(
@@ -62,6 +63,11 @@ def _refuse_for_file(path: Path, base: Path | None, pre: str | None) -> None:
     if base is not None:
         raise UsageError(
             f"`--base` is for checkpoints and adapters, and {path} is a GGUF file", hint="leave it out"
+        )
+    if keep_mtp:
+        raise UsageError(
+            f"`--keep-mtp` is for checkpoints, and {path} is a GGUF file",
+            hint="leave it out: what layers a file has are quantized with it",
         )
 
 

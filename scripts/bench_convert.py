@@ -195,7 +195,7 @@ def contestants_of(
         yield f"localllm {kind}", lambda c=command, t=own: measure([*c, "--quiet"], t, environment)
         if arguments.reference:
             place = arguments.reference.resolve()
-            command = [arguments.python, "-c", DRIVER, place, PRE, source.resolve(), folder, kind]
+            command = [arguments.python, "-c", DRIVER, place, PRE, source.resolve(), folder, "False", kind]
             yield f"reference {kind}", lambda c=command, t=other: measure(c, t, environment)
 
 

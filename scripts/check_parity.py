@@ -13,7 +13,9 @@ reference converter's packages. Both belong in a throw-away place; localllm need
         torch transformers==4.57.6 "sentencepiece<0.3" protobuf
     scripts/check_parity.py --reference llama_cpp_python-0.3.36/vendor/llama.cpp --python reference/bin/python
 
-Without CHECKPOINT, models/demo and the tiny ones of tests/conversion/golden_checkpoints.py are compared.
+Without CHECKPOINT, models/demo and the tiny ones of tests/conversion/golden_checkpoints.py are compared;
+with `--keep-mtp` those of tests/conversion/tiny_mtp.py, keeping layers for multi-token prediction; with
+`--transformers5` those that the reference converts only where PYTHON has transformers==5.23.0 (Gemma 4).
 `--write-golden` stores what the reference wrote in tests/conversion/golden/, where the tests compare with it
 without torch. Do that again whenever a file of models/demo changes.
 
@@ -38,7 +40,7 @@ sys.path.insert(0, str(ROOT))
 
 from localllm.conversion.convert import convert  # noqa: E402
 from localllm.conversion.out_type import OutType  # noqa: E402
-from tests.conversion.golden_checkpoints import TINY  # noqa: E402
+from tests.conversion.golden_checkpoints import MTP, NEED_TRANSFORMERS_5, TINY  # noqa: E402
 from tests.conversion.parity import (  # noqa: E402
     GOLDEN,
     OUT_TYPES,
@@ -53,7 +55,7 @@ from tests.conversion.parity import (  # noqa: E402
 DRIVER = """
 import sys
 
-reference, pre, checkpoint, folder, *types = sys.argv[1:]
+reference, pre, checkpoint, folder, keep_mtp, *types = sys.argv[1:]
 sys.path.insert(0, reference)
 import conversion.base
 import convert_hf_to_gguf
@@ -67,7 +69,7 @@ def answer(self, tokenizer):
         return pre
 
 conversion.base.TextModel.get_vocab_base_pre = answer
-conversion.base.ModelBase.no_mtp = True  # as --no-mtp, which only some architectures know
+conversion.base.ModelBase.no_mtp = keep_mtp != "True"  # as --no-mtp, which only some architectures know
 for kind in types:
     target = f"{folder}/reference-{kind}.gguf"
     sys.argv = ["convert_hf_to_gguf.py", checkpoint, "--outfile", target, "--outtype", kind]
@@ -79,11 +81,12 @@ def main() -> int:
     """Compare, print a line for each file and one for each difference, return the exit status."""
     arguments = parse_arguments()
     unexplained = 0
-    with chosen(arguments.checkpoints) as checkpoints:
+    with chosen(arguments) as checkpoints:
         for checkpoint in checkpoints:
             with tempfile.TemporaryDirectory() as folder:
-                own = convert_own(checkpoint, Path(folder), arguments.outtype)
-                pre = str(own[arguments.outtype[0]]["metadata"]["tokenizer.ggml.pre"][1])
+                own = convert_own(checkpoint, Path(folder), arguments.outtype, keep_mtp=arguments.keep_mtp)
+                keys = own[arguments.outtype[0]]["metadata"]
+                pre = str(keys.get("tokenizer.ggml.pre", ["STRING", ""])[1])
                 run_reference(arguments, checkpoint, Path(folder), pre)
                 reference = {
                     kind: digest(Path(folder) / f"reference-{kind}.gguf") for kind in arguments.outtype
@@ -107,6 +110,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--outtype", type=lambda text: text.split(","), default=list(OUT_TYPES), help="comma-separated types"
     )
+    parser.add_argument("--keep-mtp", action="store_true", help="keep layers for multi-token prediction")
+    parser.add_argument("--transformers5", action="store_true", help="compare what needs transformers 5")
     parser.add_argument("--write-golden", action="store_true", help="store what the reference wrote")
     arguments = parser.parse_args()
     if not (arguments.reference / "convert_hf_to_gguf.py").is_file():
@@ -117,27 +122,32 @@ def parse_arguments() -> argparse.Namespace:
 
 
 @contextmanager
-def chosen(given: list[Path]) -> Iterator[list[Path]]:
-    """Yield the checkpoints to compare: those given, or the demo and the tiny ones."""
-    if given:
-        yield given
+def chosen(arguments: argparse.Namespace) -> Iterator[list[Path]]:
+    """Yield the checkpoints to compare: those given, or all of the kind that is asked for."""
+    if arguments.checkpoints:
+        yield arguments.checkpoints
         return
+    newest = arguments.transformers5
+    tiny = {name: build for name, build in TINY.items() if (name in NEED_TRANSFORMERS_5) == newest}
     with tempfile.TemporaryDirectory() as folder:
-        yield [ROOT / "models" / "demo", *(build(Path(folder) / name) for name, build in TINY.items())]
+        demo = [] if arguments.keep_mtp or newest else [ROOT / "models" / "demo"]
+        some = MTP if arguments.keep_mtp else tiny
+        yield [*demo, *(build(Path(folder) / name) for name, build in some.items())]
 
 
-def convert_own(checkpoint: Path, folder: Path, types: list[str]) -> dict[str, Digest]:
+def convert_own(checkpoint: Path, folder: Path, types: list[str], *, keep_mtp: bool) -> dict[str, Digest]:
     """Convert with localllm; return the digest by type."""
     files = {kind: folder / f"own-{kind}.gguf" for kind in types}
     for kind, path in files.items():
-        convert(checkpoint, output=path, out_type=OutType(kind))
+        convert(checkpoint, output=path, out_type=OutType(kind), keep_mtp=keep_mtp)
     return {kind: digest(path) for kind, path in files.items()}
 
 
 def run_reference(arguments: argparse.Namespace, checkpoint: Path, folder: Path, pre: str) -> None:
     """Convert with the reference, in its own interpreter; `pre` is what it takes when it knows no name."""
     places = [str(path.resolve()) for path in (arguments.reference, checkpoint, folder)]
-    command = [arguments.python, "-c", DRIVER, places[0], pre, *places[1:], *arguments.outtype]
+    kept = str(arguments.keep_mtp)
+    command = [arguments.python, "-c", DRIVER, places[0], pre, *places[1:], kept, *arguments.outtype]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         sys.exit(f"the reference failed on {checkpoint}:\n{result.stderr[-3000:]}")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
+EMBEDDINGS = (
+    *("embed_tokens.weight", "wte.weight", "embed_in.weight"),
+    *("backbone.embeddings.weight", "backbone.embedding.weight"),
+)
 HEADS = ("lm_head.weight", "embed_out.weight")
 
 _Tensor = TypeVar("_Tensor")

@@ -36,7 +36,8 @@ def _model(d: ModelDescription) -> Iterator[Fact]:
 def _dimensions(d: Dimensions) -> Iterator[Fact]:
     wide = f", {d.embedding_length:,} wide" if d.embedding_length else ""
     inner = f", feed-forward {_range(d.feed_forward_length)}" if any(d.feed_forward_length) else ""
-    yield Fact("layers", f"{d.layers}{wide}{inner}" if d.layers else "")
+    ahead = f", {d.mtp_layers} of them for multi-token prediction" if d.mtp_layers else ""
+    yield Fact("layers", f"{d.layers}{wide}{inner}{ahead}" if d.layers else "")
     yield Fact("experts", _experts(d.experts) if d.experts else "")
     yield Fact("attention", _attention(d) if any(d.heads) else "")
     yield Fact("sliding window", _window(d.window) if d.window else "")
@@ -61,8 +62,14 @@ def _attention(d: Dimensions) -> str:
     size = f" of {d.key_length}" if d.key_length else ""
     if d.value_length and d.value_length != d.key_length:
         size += f" (values of {d.value_length})"
-    groups = f", {_range(d.kv_heads)} for keys and values" if any(d.kv_heads) else ""
-    return f"{_range(d.heads)} heads{size}{groups}"
+    if d.windowed_key_length and d.windowed_key_length != d.key_length:
+        size += f" ({d.windowed_key_length} in sliding windows)"
+    kept = [heads for heads in d.kv_heads if heads]  # a layer that does not attend has none
+    groups = f", {_range(kept)} for keys and values" if kept else ""
+    if d.latent_length:
+        groups = f", keys and values of all compressed to {d.latent_length} numbers"
+    shared = f"; the last {d.shared_kv_layers} layers use those of others" if d.shared_kv_layers else ""
+    return f"{_range(d.heads)} heads{size}{groups}{shared}"
 
 
 def _window(window: Window) -> str:

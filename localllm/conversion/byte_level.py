@@ -19,7 +19,7 @@ _SPACE = "\u0120"  # a space in GPT-2's alphabet
 def byte_level_vocabulary(content: Mapping[str, Any], source: str, pre: str, rows: int) -> Vocabulary:
     """Build the vocabulary of a byte-level tokenizer without its added tokens."""
     vocabulary = Vocabulary.normal(source, "gpt2", pre, rows, own_tokens(content, rows))
-    vocabulary.merges = _merges(content["model"]["merges"])
+    vocabulary.merges = written_merges(content["model"]["merges"])
     return vocabulary
 
 
@@ -50,7 +50,7 @@ def _inexpressible(content: Mapping[str, Any]) -> Iterator[str]:
             yield "puts a space in front of every text (add_prefix_space)"
 
 
-def _merges(merges: list[str | list[str]]) -> list[str]:
+def written_merges(merges: list[str | list[str]]) -> list[str]:
     """Write a space inside a token as the byte-level alphabet does, so that one stands between two tokens."""
     return [
         merge if isinstance(merge, str) else " ".join(part.replace(" ", _SPACE) for part in merge)

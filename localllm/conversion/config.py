@@ -14,7 +14,9 @@ from typing import Any
 from localllm.errors import CheckpointError, UnsupportedModelError
 
 _TEXT_CONFIGS = ("text_config", "llm_config", "lm_config", "language_config")
+_HEADS = ("num_attention_heads", "n_head", "n_heads")
 EXPERT_COUNT = ("num_local_experts", "num_experts", "n_routed_experts")
+_MTP_LAYERS = "kept_mtp_layers"  # no entry of config.json
 _ROPE_THETA = ("global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base")
 
 _LOCAL_THETA = ("local_rope_theta", "rope_local_theta", "swa_rope_theta", "rope_local_base_freq")
@@ -78,8 +80,19 @@ class ModelConfig:
         return self.integer("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 
     @property
+    def mtp_layers(self) -> int:
+        """Return how many layers behind the last one predict further tokens and are kept."""
+        kept: int = self.values.get(_MTP_LAYERS, 0)
+        return kept
+
+    @property
+    def blocks(self) -> int:
+        """Return how many layers the file has."""
+        return self.layers + self.mtp_layers
+
+    @property
     def heads(self) -> int:
-        return self.integer("num_attention_heads", "n_head", "n_heads")
+        return self.integer(*_HEADS)
 
     @property
     def kv_heads(self) -> int:
@@ -145,6 +158,11 @@ class ModelConfig:
         return CheckpointError(f"config.json: {names} must be {wanted}, not {value!r:.40}", hint=_CONFIG_HINT)
 
 
+def with_mtp_layers(config: ModelConfig, count: int) -> ModelConfig:
+    """Return the configuration of a model that keeps `count` layers for multi-token prediction."""
+    return ModelConfig({**config.values, _MTP_LAYERS: count})
+
+
 def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what a multimodal config.json says about its language model; empty for all others."""
     nested = (config.get(name) for name in _TEXT_CONFIGS)
@@ -162,12 +180,19 @@ def normalise(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> ModelCo
     merged = {**defaults, **{name: value for name, value in config.items() if value is not None}}
     merged.update({name: value for name, value in text_config(config).items() if value is not None})
     merged["rope"] = _rope(merged)
+    merged[_MTP_LAYERS] = 0
     result = ModelConfig(merged)
+    if result.get(*_HEADS) is not None:
+        _check_heads(result)
+    return result
+
+
+def _check_heads(result: ModelConfig) -> None:
+    """Raise CheckpointError where a model attends with numbers of heads that do not fit."""
     if result.heads == 0 or result.kv_heads == 0 or result.heads % result.kv_heads:
         raise CheckpointError(
             f"config.json: {result.heads} attention heads cannot share {result.kv_heads} key-value heads"
         )
-    return result
 
 
 def _rope(merged: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def convert(
     pre: str | None = None,
     base: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    keep_mtp: bool = False,
     split_max_bytes: int | None = None,
     emit: Emit = ignore,
 ) -> ConversionResult:
@@ -56,14 +57,15 @@ def convert(
 
     `out_type` is the type of the matrices (`auto`: the checkpoint's own 16-bit type), `name` replaces
     `general.name`, `overrides` other `general.*` keys, `pre` the recognised pre-tokenizer; `base` is a
-    directory to take missing tokenizer files from; `split_max_bytes` asks for several files, named after
-    `output`, of at most that many bytes of tensors each. Nothing is written unless the whole conversion
-    succeeds: the vocabulary is tested in llama.cpp first, the finished file's header is read again. Raise
+    directory to take missing tokenizer files from; `keep_mtp` keeps the layers for multi-token prediction;
+    `split_max_bytes` asks for several files, named after `output`, of at most that many bytes of tensors
+    each. Nothing is written unless the whole conversion succeeds: the vocabulary is tested in llama.cpp
+    first, the finished file's header is read again. Raise
     CheckpointError, UnsupportedModelError, TokenizerError, UsageError or StorageError.
     """
     recipe = source if isinstance(source, Recipe) else Recipe(source)
     checkpoint = completed(assemble(recipe, emit), base, emit)
-    work = prepare(checkpoint, Wishes(out_type, name, pre, overrides), emit)
+    work = prepare(checkpoint, Wishes(out_type, name, pre, overrides, keep_mtp), emit)
     plan = work.model.plan
     target = output if isinstance(output, Path) else output(plan.out_type.name)
     if target.is_dir():

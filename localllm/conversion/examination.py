@@ -79,6 +79,7 @@ def examine(
     pre: str | None = None,
     base: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    keep_mtp: bool = False,
     emit: Emit = ignore,
 ) -> Examination:
     """Look for everything that stops or changes the conversion of `recipe`; raise nothing for what is found.
@@ -86,7 +87,7 @@ def examine(
     The options are those of `convert`. All weights are read.
     """
     doctor = _Doctor(emit)
-    wishes = Wishes(out_type, name, pre, overrides)
+    wishes = Wishes(out_type, name, pre, overrides, keep_mtp)
     whole = doctor.step(lambda emit: assemble(recipe, emit))
     opened = whole or doctor.step(lambda _: open_without_weights(recipe.base))
     if opened is None:

@@ -36,6 +36,30 @@ def from_config(suffix: str, kind: ValueType, *names: str, required: bool = Fals
     return ModelKey(suffix, kind, read)
 
 
+def required(suffix: str, name: str) -> ModelKey:
+    """Take a whole number that config.json must have."""
+    return from_config(suffix, ValueType.UINT32, name, required=True)
+
+
+def without(keys: Iterable[ModelKey], *suffixes: str) -> Iterator[ModelKey]:
+    """Yield the keys that have none of `suffixes`."""
+    return (key for key in keys if key.suffix not in suffixes)
+
+
+def by_layer(suffix: str, values: Callable[[ModelConfig], list[int]]) -> tuple[ModelKey, ModelKey]:
+    """Write a number for each layer, or a single one where all layers have the same."""
+
+    def same(config: ModelConfig) -> int | None:
+        found = values(config)
+        return found[0] if len(set(found)) == 1 else None
+
+    def different(config: ModelConfig) -> list[int] | None:
+        found = values(config)
+        return found if len(set(found)) > 1 else None
+
+    return ModelKey(suffix, ValueType.UINT32, same), ModelKey(suffix, ValueType.INT32, different)
+
+
 def encode_keys(arch: str, keys: Iterable[ModelKey], config: ModelConfig) -> dict[str, TypedValue]:
     """Evaluate `keys`; raise CheckpointError when a required value is missing."""
     values = ((key, key.value(config)) for key in keys)
@@ -132,7 +156,8 @@ def _is_float(value: Any) -> bool:
 
 # What every transformer with RMS normalisation writes; names in order of precedence.
 COMMON_KEYS: tuple[ModelKey, ...] = (
-    ModelKey("block_count", ValueType.UINT32, lambda c: c.layers),
+    ModelKey("block_count", ValueType.UINT32, lambda c: c.blocks),
+    ModelKey("nextn_predict_layers", ValueType.UINT32, lambda c: c.mtp_layers or None),
     from_config(
         "context_length",
         ValueType.UINT32,
@@ -166,11 +191,7 @@ def _unusual_theta(config: ModelConfig) -> float | None:
 UNUSUAL_THETA_KEY = ModelKey("rope.freq_base", ValueType.FLOAT32, _unusual_theta)
 # what every transformer with layer normalisation writes
 LAYER_NORM_KEYS: tuple[ModelKey, ...] = (
-    *(
-        key
-        for key in COMMON_KEYS
-        if key.suffix not in ("attention.head_count_kv", "attention.layer_norm_rms_epsilon", "rope.freq_base")
-    ),
+    *without(COMMON_KEYS, "attention.head_count_kv", "attention.layer_norm_rms_epsilon", "rope.freq_base"),
     from_config(
         "attention.layer_norm_epsilon",
         ValueType.FLOAT32,
@@ -185,6 +206,7 @@ GIVEN_HEAD_SIZE_KEYS: tuple[ModelKey, ...] = (
     from_config("attention.key_length", ValueType.UINT32, "head_dim"),
     from_config("attention.value_length", ValueType.UINT32, "head_dim"),
 )
+VOCABULARY_SIZE_KEY = ModelKey("vocab_size", ValueType.UINT32, lambda c: c.integer("vocab_size"))
 EXPERT_KEYS: tuple[ModelKey, ...] = (
     from_config("expert_count", ValueType.UINT32, *EXPERT_COUNT, required=True),
     from_config("expert_used_count", ValueType.UINT32, "num_experts_per_tok", required=True),

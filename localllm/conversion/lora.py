@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from localllm.adapters import Adapter, LowRank, open_adapter
 from localllm.checkpoint import DerivedTensor, Tensor, architecture_of, read_config
+from localllm.conversion.adapter_places import MERGE_HINT, place, require_shape
 from localllm.conversion.config import ModelConfig, normalise
 from localllm.conversion.convert import ConversionResult
 from localllm.conversion.encode import encode_float32
@@ -24,16 +25,14 @@ from localllm.conversion.families import family_of
 from localllm.conversion.family import Family
 from localllm.conversion.metadata import QUANTIZATION_VERSION
 from localllm.conversion.out_type import OutType
-from localllm.conversion.plan import OUTPUT, model_arch
+from localllm.conversion.plan import model_arch
 from localllm.conversion.sources import SourceTensor, source_tensors
-from localllm.errors import CheckpointError, UnsupportedModelError, UsageError
+from localllm.errors import UnsupportedModelError, UsageError
 from localllm.events import Advanced, Emit, Finished, Started, ignore
 from localllm.gguf_file import read_header
 from localllm.gguf_file.format import FILE_TYPES, TENSOR_TYPES_BY_NAME, Key, TensorType, ValueType
 from localllm.gguf_file.writer import GGUFWriter, Metadata, TensorEntry, TypedValue, layout, string, uint32
 from localllm.publication import publishing, require_space, translated_errors
-
-_MERGE = "merge it: `localllm merge BASE ADAPTER`, or `localllm convert BASE --adapter ADAPTER`"
 
 
 def convert_adapter(
@@ -117,7 +116,9 @@ def _require_only_low_rank(adapter: Adapter) -> None:
         return
     whole = next(iter((*adapter.replaced, *adapter.rows)), None)
     what = f"replaces `{whole}`" if whole else "is DoRA or has biases of its own"
-    raise UnsupportedModelError(f"{adapter.directory} {what}, which a GGUF adapter cannot hold", hint=_MERGE)
+    raise UnsupportedModelError(
+        f"{adapter.directory} {what}, which a GGUF adapter cannot hold", hint=MERGE_HINT
+    )
 
 
 def _tensors(
@@ -128,9 +129,9 @@ def _tensors(
     scaled = [_scaled_b(f"{module}.weight", part) for module, part in adapter.low_rank.items()]
     pairs: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     for source in source_tensors(scaled, family, config):
-        name = _place(names.get_name(source.name, try_suffixes=(".weight",)), source, family, config)
+        name = place(names.get_name(source.name, try_suffixes=(".weight",)), source, family, config)
         pairs[name] = _pair(source, adapter, family, config)
-        _require_shape(name, pairs[name], family, config)
+        require_shape(name, pairs[name], family, config)
     for name, (a, b) in sorted(pairs.items()):
         yield f"{name}.lora_a", a
         yield f"{name}.lora_b", b
@@ -161,33 +162,6 @@ def _pair(
     elif op is not None and not op.swaps_axes:  # A and B are never transposed, whatever their base is
         b = op.apply(b, config)
     return np.stack(first) if b.ndim == 3 else first[0], np.ascontiguousarray(b)
-
-
-def _place(name: str | None, source: SourceTensor, family: Family, config: ModelConfig) -> str:
-    """Return the name of the base tensor in the GGUF file; raise where there can be none."""
-    if name is None:
-        raise CheckpointError(
-            f"the adapter changes `{source.name}`, which has no place in architecture {family.arch}",
-            hint="the adapter belongs to another base model",
-        )
-    if name == OUTPUT and config.get("tie_word_embeddings") and family.output_optional:
-        raise UnsupportedModelError(
-            "the adapter changes the output head, which in this model is the token embedding", hint=_MERGE
-        )
-    return name
-
-
-def _require_shape(
-    name: str, pair: tuple[NDArray[np.float32], NDArray[np.float32]], family: Family, config: ModelConfig
-) -> None:
-    """Hold the pair against the base's config.json: llama.cpp would refuse the adapter at every start."""
-    a, b = pair
-    shape = dict(family.expected(config)).get(name)
-    if shape is not None and shape[:2] != (a.shape[-1], b.shape[-2]):
-        raise CheckpointError(
-            f"the adapter's `{name}` is {[b.shape[-2], a.shape[-1]]}, the base's {list(reversed(shape))}",
-            hint="the adapter belongs to another base model",
-        )
 
 
 def _metadata(planned: AdapterPlan, name: str) -> Metadata:

@@ -86,6 +86,10 @@ def negative_exp(values: NDArray[np.float32]) -> NDArray[np.float32]:
         return -exact.astype(np.float32)
 
 
+def _groups(config: ModelConfig) -> int:
+    return config.integer("mamba_n_groups", "n_groups")
+
+
 def _by_group(size: int, groups: int) -> tuple[int, int]:
     if not groups or size % groups:
         raise CheckpointError(f"config.json: {groups} groups cannot share {size} channels")
@@ -147,9 +151,9 @@ COLUMN = Op(
 )
 ROWS_BY_GROUP = Op(
     "a row for each group",
-    lambda values, c: values.reshape(c.integer("mamba_n_groups"), -1),
+    lambda values, c: values.reshape(_groups(c), -1),
     moves_only=True,
-    shape=lambda shape, c: _by_group(shape[0], c.integer("mamba_n_groups")),
+    shape=lambda shape, c: _by_group(shape[0], _groups(c)),
 )
 ADD_ONE = Op("add one", lambda values, _: values + np.float32(1.0), rowwise=True)
 
@@ -179,3 +183,14 @@ def llama3_rope_factors(config: ModelConfig) -> NDArray[np.float32]:
     short, long = wavelengths < context / high, wavelengths > context / low
     factors = np.where(short, np.float32(1.0), np.where(long, np.float32(factor), between))
     return factors.astype(np.float32)
+
+
+def proportional_rope_factors(size: int, share: float) -> NDArray[np.float32]:
+    """Return divisors that leave all but the first `share` of a head's pairs unrotated, shape (size / 2,).
+
+    The rotated pairs keep the frequencies of a whole head. Source: transformers
+    `_compute_proportional_rope_parameters`; dividing by 1e30 stands for its frequencies of zero.
+    """
+    factors = np.full(size // 2, 1e30, np.float32)
+    factors[: int(share * size // 2)] = 1.0
+    return factors

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 import gguf
 
 from localllm.checkpoint import FLOAT_DTYPES, HEADS, Checkpoint, Tensor, token_embedding
+from localllm.conversion import mtp
 from localllm.conversion.config import ModelConfig, text_config
 from localllm.conversion.family import ComputedTensor, Family
+from localllm.conversion.mxfp4_views import MXFP4
 from localllm.conversion.ops import Op
 from localllm.conversion.out_type import OutType
 from localllm.conversion.sources import OTHER_MODALITIES, Rows, SourceTensor, source_tensors
-from localllm.conversion.views import MXFP4
 from localllm.errors import CheckpointError, UnsupportedModelError
 from localllm.events import Emit, Notice, ignore
 from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME, TensorType
@@ -32,8 +33,6 @@ _BLOCK_TYPES = {MXFP4: TENSOR_TYPES_BY_NAME[MXFP4]}
 _PIECE_WEIGHTS = 4 * 1024 * 1024
 _CONFIG_HINT = "is config.json the one that belongs to these weights?"
 _QUANTIZED_HINT = "config.json names no quantization method; was its quantization_config lost?"
-_AHEAD = re.compile(r"(^|\.)mtp\.")
-_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 _LEFTOVERS = re.compile(r"(\.base_layer\.|\.lora_[AB]\.|lora_magnitude_vector)")
 # tensors that stay F32 although they have two dimensions (facts of the reference converter)
 _ALWAYS_F32 = (
@@ -128,8 +127,8 @@ def plan_conversion(
     _compare_head(planned, checkpoint, emit)
     if not family.output_optional:
         planned += _tied_output(planned)
-    _require_shapes(planned, family, config)
     rows = _vocabulary_rows(planned, checkpoint, config)
+    _require_shapes(planned, family, ModelConfig({**config.values, "vocab_size": rows}))
     for tensor, reason in dropped:
         emit(Notice(f"left out `{tensor}`: {reason}", topic="left-out", fixed=tensor.endswith(HEADS)))
     return ConversionPlan(tuple(planned), chosen, rows, tuple(dropped))
@@ -139,13 +138,15 @@ def _mapped(
     checkpoint: Checkpoint, family: Family, config: ModelConfig, dropped: list[tuple[str, str]]
 ) -> Iterator[tuple[str, SourceTensor]]:
     """Yield (GGUF name, source) for every tensor that is not dropped."""
-    names = gguf.get_tensor_name_map(model_arch(family.arch), config.layers)
+    names = gguf.get_tensor_name_map(model_arch(family.arch), config.blocks)
     kept = _kept(checkpoint, family, config, dropped)
     for source in source_tensors(kept, family, config, checkpoint.tensors):
         if source.name.endswith(HEADS) and _is_copy_of_embedding(source.parts[0].tensor, checkpoint, family):
             dropped.append((source.name, "identical to the token embedding, which llama.cpp uses instead"))
             continue
-        name = names.get_name(source.name, try_suffixes=(".weight", ".bias"))
+        name = mtp.tensor_name(source.name) or names.get_name(
+            source.name, try_suffixes=(".weight", ".bias", ".scale")
+        )
         if name is None:
             raise CheckpointError(
                 f"tensor `{source.name}` has no place in architecture {family.arch}",
@@ -161,10 +162,11 @@ def _kept(
     others = [name for name in checkpoint.tensors if OTHER_MODALITIES.search(name)]
     if others:
         dropped.append((others[0], f"one of {len(others)} tensors that are not of the language model"))
-    ahead = [name for name in checkpoint.tensors if _predicts_ahead(name, family, config)]
+    ahead = [name for name in checkpoint.tensors if _is_not_kept(name, family, config)]
     if ahead:
+        hint = "; `--keep-mtp` keeps them" if mtp.keeps_layers(family) else ""
         dropped.append(
-            (ahead[0], f"one of {len(ahead)} tensors that predict further tokens, for speculation")
+            (ahead[0], f"one of {len(ahead)} tensors that predict further tokens, for speculation{hint}")
         )
     left_out = {*others, *ahead}
     for tensor in checkpoint.tensors.values():
@@ -181,10 +183,9 @@ def _kept(
             yield tensor
 
 
-def _predicts_ahead(name: str, family: Family, config: ModelConfig) -> bool:
-    """Tell whether a tensor is of a layer for multi-token prediction."""
-    layer = _LAYER.search(name)
-    return family.predicts_ahead and bool(_AHEAD.search(name) or (layer and int(layer[1]) >= config.layers))
+def _is_not_kept(name: str, family: Family, config: ModelConfig) -> bool:
+    """Tell whether a tensor is of a layer for multi-token prediction that nobody asked for."""
+    return family.predicts_ahead and not config.mtp_layers and mtp.predicts_ahead(name, config)
 
 
 def _compare_head(planned: Sequence[PlannedTensor], checkpoint: Checkpoint, emit: Emit) -> None:
@@ -256,6 +257,7 @@ def _type_of(name: str, shape: Sequence[int], chosen: TensorType) -> TensorType:
 def _require_shapes(planned: Sequence[PlannedTensor], family: Family, config: ModelConfig) -> None:
     """Hold the weights against config.json: llama.cpp would refuse the file after all the work."""
     found = {tensor.entry.name: tensor.entry.shape for tensor in planned}
+    mtp.require_whole(found, family, config)
     for name, shape in family.expected(config):
         _require_shape(name, found, shape)
 

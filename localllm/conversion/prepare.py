@@ -16,8 +16,10 @@ from localllm.conversion.families import family_of
 from localllm.conversion.family import Family
 from localllm.conversion.keys import encode_keys
 from localllm.conversion.metadata import general_metadata
+from localllm.conversion.mtp import with_layers
 from localllm.conversion.out_type import OutType
 from localllm.conversion.plan import ConversionPlan, plan_conversion
+from localllm.conversion.sources import language_model
 from localllm.conversion.special_tokens import (
     chat_template_metadata,
     demanded_token_metadata,
@@ -41,6 +43,7 @@ class Wishes:
     name: str | None = None
     pre: str | None = None
     overrides: Mapping[str, Any] | None = None
+    keep_mtp: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,10 @@ def prepare_model(checkpoint: Checkpoint, wishes: Wishes, emit: Emit) -> Model:
     family = family_of(checkpoint.architecture, checkpoint.config)
     config = normalise(checkpoint.config, family.defaults)
     family.check(config)
+    if wishes.keep_mtp:
+        config = with_layers(config, family, language_model(checkpoint.tensors))
+    for remark in family.remarks(config):
+        emit(Notice(remark, topic="runtime"))
     plan = plan_conversion(checkpoint, family, config, wishes.out_type, emit)
     return Model(family, _with_true_vocabulary_size(config, plan.vocabulary_rows, emit), plan)
 
@@ -131,7 +138,9 @@ def prepare_texts(
     checkpoint: Checkpoint, family: Family | None, rows: int, wishes: Wishes, emit: Emit
 ) -> Texts:
     """Build the vocabulary for an embedding of `rows` rows, find special tokens and chat template."""
-    vocabulary = build_vocabulary(checkpoint, rows, wishes.pre, emit)
+    vocabulary = build_vocabulary(
+        checkpoint, rows, wishes.pre, emit, kind=family.vocabulary if family else None
+    )
     for _, token in sorted(vocabulary.beyond.items()):
         emit(
             Notice(

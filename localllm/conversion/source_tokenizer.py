@@ -24,15 +24,13 @@ from localllm.checkpoint import Checkpoint
 from localllm.conversion.sentencepiece_model import open_sentencepiece
 from localllm.conversion.tokenizer_files import TOKENIZER_JSON, nested_steps, read_tokenizer
 from localllm.conversion.tokenizer_samples import sample_lines
-from localllm.conversion.tokens import COPY_AGAIN, looks_special, named_specials
+from localllm.conversion.tokens import ALWAYS_VISIBLE, COPY_AGAIN, looks_special, named_specials
 from localllm.errors import TokenizerError
 
 _LOOKED_FOR = 48  # that many added tokens are looked for in text, evenly chosen
 _ALWAYS_PARSED = (
-    "<|channel|>",
-    "<|message|>",
-    "<|start|>",
-    "<|constrain|>",
+    *("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"),
+    *ALWAYS_VISIBLE,
 )  # by llama.cpp, whatever their type
 _AMONG_TEXT = ("a{}b", "1{} \n")
 

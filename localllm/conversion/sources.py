@@ -15,13 +15,20 @@ from types import MappingProxyType
 from localllm.checkpoint import Tensor
 from localllm.conversion.config import EXPERT_COUNT, ModelConfig
 from localllm.conversion.family import Family
+from localllm.conversion.mtp import uniform_name
 from localllm.errors import CheckpointError
 
 _NUMBERED = re.compile(r"(?P<keep>(?:\.experts)?)(?:(?<=\.experts)|\.norms)\.(?P<number>\d+)(?=\.)")
 # tensors of the vision and audio parts of multimodal checkpoints
 OTHER_MODALITIES = re.compile(
-    r"(^|\.)(vision_tower|vision_model|vision_encoder|visual|audio_tower|multi_modal_projector|mm_projector)\."
+    r"(^|\.)(vision_tower|vision_model|vision_encoder|visual|audio_tower|multi_modal_projector|mm_projector"
+    r"|embed_vision|embed_audio)\."
 )
+
+
+def language_model(names: Iterable[str]) -> Iterator[str]:
+    """Yield the names of tensors that are not of another modality."""
+    return (name for name in names if not OTHER_MODALITIES.search(name))
 
 
 @dataclass(frozen=True)
@@ -56,10 +63,11 @@ def source_tensors(
     """
     numbered: dict[str, dict[int, Tensor]] = {}
     for tensor in tensors:
-        name = re.sub(r"(^|(?<=\.))language_model\.", "", tensor.name)
+        name = re.sub(r"(^|(?<=\.))language_model\.", "", tensor.name).removeprefix(family.prefix)
+        name = uniform_name(name, config)
         ending = next((ending for ending in family.views if name.endswith(ending)), None)
         if ending is not None:
-            for new_ending, seen in family.views[ending](tensor, companions):
+            for new_ending, seen in family.views[ending](tensor, companions, config):
                 yield from _split(name.removesuffix(ending) + new_ending, seen, family)
             continue
         match = _NUMBERED.search(name)

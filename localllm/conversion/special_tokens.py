@@ -49,6 +49,8 @@ def special_token_metadata(
     for kind, added in {**added_by_default, **_added_automatically(checkpoint, vocabulary)}.items():
         values[f"tokenizer.ggml.add_{kind}_token"] = boolean(added)
     stated = checkpoint.tokenizer_config.get("add_prefix_space")
+    if vocabulary.adds_bos:
+        values["tokenizer.ggml.add_bos_token"] = boolean(True)
     prefix = next((value for value in (adds_space, vocabulary.adds_space, stated) if value is not None), None)
     if isinstance(prefix, bool):
         values["tokenizer.ggml.add_space_prefix"] = boolean(prefix)

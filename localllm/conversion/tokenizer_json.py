@@ -15,6 +15,7 @@ from typing import Any
 from localllm.checkpoint import Checkpoint
 from localllm.conversion.byte_level import byte_level_vocabulary, own_tokens, require_expressible
 from localllm.conversion.candidates import unknown_pretokenizer
+from localllm.conversion.character_pairs import paired_vocabulary
 from localllm.conversion.pretokenizers import recognise
 from localllm.conversion.tokenizer_files import nested_steps, read_tokenizer
 from localllm.conversion.tokens import TokenType, Vocabulary, added_token, added_tokens, named_specials
@@ -26,11 +27,21 @@ _NEVER_MERGED = -1e9  # SentencePiece's own score for what no pair makes
 
 
 def json_vocabulary(
-    checkpoint: Checkpoint, source: str, rows: int, pre: str | None, emit: Emit = ignore
+    checkpoint: Checkpoint,
+    source: str,
+    rows: int,
+    pre: str | None,
+    emit: Emit = ignore,
+    by_pairs: str | None = None,
 ) -> Vocabulary:
-    """Build the vocabulary of `source`; `pre` overrides the pre-tokenizer of a byte-level one."""
+    """Build the vocabulary of `source`; `pre` overrides the pre-tokenizer of a byte-level one.
+
+    `by_pairs` is llama.cpp's kind of vocabulary for one that falls back to bytes and is run by its pairs.
+    """
     content = read_tokenizer(checkpoint, source)
     model = content["model"]
+    if model.get("byte_fallback") and by_pairs is not None:
+        return paired_vocabulary(checkpoint, content, source, by_pairs, rows)
     if model.get("byte_fallback"):
         vocabulary = _ranked(content, source, rows)
     else:

@@ -13,11 +13,16 @@ from localllm.errors import TokenizerError
 from localllm.gguf_file.format import Key, ValueType
 from localllm.gguf_file.writer import TypedValue, array, string
 
-_SPACE_MARK = "\u2581"
+SPACE_MARK = "\u2581"
 _UNUSED_SCORE = -10000.0
 TEXT_ENDS = ("bos", "eos")
 SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _SPECIAL_LOOKING = ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
+# texts that llama.cpp's parser of chats must see, special or not
+ALWAYS_VISIBLE = (
+    *("<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>"),
+    '<|"|>',
+)
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 COPY_AGAIN = "copy the tokenizer files of the base model into the directory again"
 
@@ -38,9 +43,9 @@ class Vocabulary:
     """Tokens by id, with what llama.cpp needs to use them; `merges` for BPE, `scores` for SentencePiece.
 
     `source` is the file it was built from. `adds_space` tells whether the tokenizer puts a space in
-    front of every text; None where llama.cpp's default for the kind of vocabulary is right. `post_processor`
-    is tokenizer.json's entry of that name, unchecked. `beyond` holds added tokens that are left out, because
-    their ids have no row.
+    front of every text; None where llama.cpp's default for the kind of vocabulary is right. With `adds_bos`
+    llama.cpp puts BOS in front of every text, whatever the file says. `post_processor` is tokenizer.json's
+    entry of that name, unchecked. `beyond` holds added tokens that are left out: their ids have no row.
     """
 
     source: str
@@ -51,6 +56,7 @@ class Vocabulary:
     scores: list[float] | None = None
     merges: list[str] | None = None
     adds_space: bool | None = None
+    adds_bos: bool = False
     post_processor: Any = None
     ids: dict[str, int] = field(default_factory=dict)
     beyond: dict[int, str] = field(default_factory=dict)
@@ -115,7 +121,7 @@ class Vocabulary:
         """Return the tokenizer keys, special tokens excepted."""
         values: dict[str, TypedValue] = {
             Key.TOKENIZER_MODEL: string(self.model),
-            Key.TOKENIZER_PRE: string(self.pre),
+            **({Key.TOKENIZER_PRE: string(self.pre)} if self.pre else {}),
             Key.TOKENS: array(ValueType.STRING, self.tokens),
             Key.TOKEN_TYPES: array(ValueType.INT32, self.types),
         }
@@ -149,7 +155,7 @@ def added_token(entry: Mapping[str, Any]) -> tuple[str, TokenType]:
     text: str = entry["content"]
     if entry.get("special") or looks_special(text):
         return text, TokenType.CONTROL
-    return text.replace(_SPACE_MARK, " "), TokenType.USER_DEFINED
+    return text.replace(SPACE_MARK, " "), TokenType.USER_DEFINED
 
 
 def added_tokens(content: Mapping[str, Any], config: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
@@ -191,8 +197,9 @@ def ends_of_text(config: Mapping[str, Any]) -> Iterator[str]:
 
 def named_specials(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield what tokenizer_config.json names as special: transformers makes those special, added or not."""
-    for kind in SPECIAL_KINDS:
-        yield from _texts(config.get(f"{kind}_token"))
+    for key, entry in config.items():
+        if key.endswith("_token"):
+            yield from _texts(entry)
     for key in ("additional_special_tokens", "extra_special_tokens"):
         named = config.get(key)
         for entry in (

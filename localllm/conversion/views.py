@@ -17,15 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localllm.checkpoint import Tensor
+from localllm.conversion.config import ModelConfig
 from localllm.errors import CheckpointError
 
 Read = Callable[[int, int], NDArray[Any]]
 # what a tensor becomes, by the new ends of its name; tensors that belong to it are found by name
-View = Callable[[Tensor, Mapping[str, Tensor]], Iterable[tuple[str, Tensor]]]
-
-MXFP4 = "MXFP4"
-_GROUP, _CODES, _BYTES = 32, 16, 17  # weights of a block, bytes with their codes, bytes with the scale
-_NOT_A_NUMBER = 255  # of scales
+View = Callable[[Tensor, Mapping[str, Tensor], ModelConfig], Iterable[tuple[str, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -100,60 +97,35 @@ def every_column(tensor: Tensor, step: int, start: int) -> Tensor:
 
 def part(tensor: Tensor, parts: int, number: int) -> Tensor:
     """Take the `number`-th of equal parts of the rows of each matrix."""
-    *outer, rows, columns = _matrices(tensor).shape
+    rows = _matrices(tensor).shape[-2]
     _require_multiple(tensor, rows, parts)
-    size = rows // parts
+    return rows_of_each(tensor, number * rows // parts, rows // parts)
 
-    def read(first: int, count: int) -> NDArray[Any]:
+
+def rows_of_each(tensor: Tensor, first: int, count: int) -> Tensor:
+    """Take the rows [first, first + count) of each matrix."""
+    *outer, rows, columns = _matrices(tensor).shape
+    if not 0 < count <= rows - first:
+        raise CheckpointError(
+            f"tensor `{tensor.name}` has no rows {first} to {first + count} in each of its parts"
+        )
+
+    def read(start: int, wanted: int) -> NDArray[Any]:
         found = []
-        while count > 0:
-            matrix, row = divmod(first, size)
-            taken = min(count, size - row)
-            found.append(tensor.read_rows(matrix * rows + number * size + row, taken))
-            first, count = first + taken, count - taken
+        while wanted > 0:
+            matrix, row = divmod(start, count)
+            taken = min(wanted, count - row)
+            found.append(tensor.read_rows(matrix * rows + first + row, taken))
+            start, wanted = start + taken, wanted - taken
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    return ViewTensor(tensor.name, tensor.dtype, (*outer, size, columns), read)
-
-
-def mxfp4(blocks: Tensor, scales: Tensor) -> Tensor:
-    """Join codes (…, rows, groups, 16) and scales (…, rows, groups) to ggml's MXFP4 blocks, bit for bit.
-
-    The tensor has the shape of the weights; its rows are read as bytes.
-    """
-    if blocks.dtype != "U8" or scales.dtype != "U8" or blocks.shape != (*scales.shape, _CODES):
-        raise CheckpointError(
-            f"`{blocks.name}` of shape {list(blocks.shape)} does not fit its scales {list(scales.shape)}"
-        )
-    *outer, groups = scales.shape
-
-    def read(first: int, count: int) -> NDArray[Any]:
-        found = scales.read_rows(first, count)
-        if np.any(found == _NOT_A_NUMBER):
-            raise CheckpointError(f"tensor `{scales.name}` contains NaN")
-        codes = blocks.read_rows(first * groups, count * groups)
-        return pack_mxfp4(codes, found).reshape(count, groups * _BYTES)
-
-    return ViewTensor(blocks.name, MXFP4, (*outer, groups * _GROUP), read)
-
-
-def pack_mxfp4(codes: NDArray[np.uint8], scales: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return ggml's blocks: the scale, then bytes of weights i and i + 16; checkpoints pair 2i and 2i + 1.
-
-    `codes` has shape (blocks, 16), `scales` one byte for each block, the result shape (blocks, 17).
-    """
-    single = np.empty((len(codes), _GROUP), np.uint8)
-    single[:, 0::2], single[:, 1::2] = codes & 15, codes >> 4
-    packed = np.empty((len(codes), _BYTES), np.uint8)
-    packed[:, 0] = scales.reshape(-1)
-    packed[:, 1:] = single[:, :_CODES] | single[:, _CODES:] << 4
-    return packed
+    return ViewTensor(tensor.name, tensor.dtype, (*outer, count, columns), read)
 
 
 def experts_of_columns(gate: str, up: str, *, interleaved: bool) -> View:
     """View matrices whose columns are gate and up projections, one behind the other or `interleaved`."""
 
-    def view(tensor: Tensor, _: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    def view(tensor: Tensor, *_: Any) -> Iterator[tuple[str, Tensor]]:
         rows = transposed(tensor)
         for number, name in enumerate((gate, up)):
             yield name, every(rows, 2, number) if interleaved else part(rows, 2, number)
@@ -161,57 +133,41 @@ def experts_of_columns(gate: str, up: str, *, interleaved: bool) -> View:
     return view
 
 
-def turned(name: str) -> View:
-    """View matrices with rows and columns exchanged."""
-    return lambda tensor, _: [(name, transposed(tensor))]
+def keys_and_values(
+    keys: str, values: str, key_rows: Callable[[ModelConfig], int], value_rows: Callable[[ModelConfig], int]
+) -> View:
+    """View rows that are, for each head, those that make its key and those that make its value.
 
+    Keys are turned: a head's matrix has a row for each column. Both have an axis for the heads.
+    """
 
-def interleaved_biases(gate: str, up: str) -> View:
-    """View the biases of gate and up projections, which alternate."""
-    return lambda tensor, _: [(gate, every_column(tensor, 2, 0)), (up, every_column(tensor, 2, 1))]
-
-
-def mxfp4_experts(*names: str) -> View:
-    """View blocks, whose rows alternate between `names`, with the scales beside them."""
-
-    def view(tensor: Tensor, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        scales = _companion(tensor, tensors, "_blocks", "_scales")
-        *outer, rows, groups, codes = tensor.shape if len(tensor.shape) == 4 else (0, 0, 0, 0)
-        flat = ViewTensor(tensor.name, tensor.dtype, (*outer, rows, groups * codes), _regroup(tensor, groups))
-        for number, name in enumerate(names):
-            some = every(flat, len(names), number)
-            shape = (*outer, rows // len(names), groups, codes)
-            blocks = ViewTensor(tensor.name, tensor.dtype, shape, _ungroup(some, groups))
-            yield name, mxfp4(blocks, every(scales, len(names), number))
+    def view(tensor: Tensor, _: Mapping[str, Tensor], config: ModelConfig) -> Iterator[tuple[str, Tensor]]:
+        first, second = key_rows(config), value_rows(config)
+        heads = by_head(tensor, first + second)
+        yield keys, transposed(rows_of_each(heads, 0, first))
+        yield values, rows_of_each(heads, first, second)
 
     return view
 
 
-def mxfp4_scales(tensor: Tensor, tensors: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
-    """Hide scales, which are read with the blocks that they belong to."""
-    _companion(tensor, tensors, "_scales", "_blocks")
-    return ()
+def turned(name: str) -> View:
+    """View matrices with rows and columns exchanged."""
+    return lambda tensor, *_: [(name, transposed(tensor))]
 
 
-def _regroup(tensor: Tensor, groups: int) -> Read:
-    def read(first: int, count: int) -> NDArray[Any]:
-        return tensor.read_rows(first * groups, count * groups).reshape(count, -1)
-
-    return read
+def interleaved_biases(gate: str, up: str) -> View:
+    """View the biases of gate and up projections, which alternate."""
+    return lambda tensor, *_: [(gate, every_column(tensor, 2, 0)), (up, every_column(tensor, 2, 1))]
 
 
-def _ungroup(tensor: Tensor, groups: int) -> Read:
-    def read(first: int, count: int) -> NDArray[Any]:
-        return tensor.read_rows(first // groups, count // groups).reshape(count, -1)
-
-    return read
-
-
-def _companion(tensor: Tensor, tensors: Mapping[str, Tensor], ending: str, other: str) -> Tensor:
-    name = tensor.name.removesuffix(ending) + other
-    if name not in tensors:
-        raise CheckpointError(f"`{name}` is missing, which belongs to `{tensor.name}`")
-    return tensors[name]
+def by_head(tensor: Tensor, rows: int) -> Tensor:
+    """Look at a matrix as one for each head, of so many rows."""
+    if len(tensor.shape) != 2 or rows == 0 or tensor.rows % rows:
+        raise CheckpointError(
+            f"tensor `{tensor.name}` of shape {list(tensor.shape)} does not hold heads of {rows} rows"
+        )
+    shape = (tensor.rows // rows, rows, tensor.columns)
+    return ViewTensor(tensor.name, tensor.dtype, shape, tensor.read_rows)
 
 
 def _matrices(tensor: Tensor) -> Tensor:

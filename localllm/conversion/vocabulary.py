@@ -22,23 +22,29 @@ from localllm.events import Emit, ignore
 
 
 def build_vocabulary(
-    checkpoint: Checkpoint, rows: int, pre: str | None = None, emit: Emit = ignore
+    checkpoint: Checkpoint,
+    rows: int,
+    pre: str | None = None,
+    emit: Emit = ignore,
+    kind: str | None = None,
 ) -> Vocabulary:
     """Build the vocabulary for an embedding of `rows` rows.
 
-    `pre` overrides the pre-tokenizer. `Vocabulary.beyond` holds added tokens that were left out. Raise
-    UsageError when llama.cpp knows no such `pre`, TokenizerError when there are no tokenizer files, they are
-    damaged, a token in use has no row, or the pre-tokenizer is unknown; to find those that tokenize alike
-    takes a few seconds, of which `emit` hears.
+    `pre` overrides the pre-tokenizer; `kind` is llama.cpp's kind of vocabulary where a family has one of its
+    own (see `Family.vocabulary`), out of tokenizer.json. `Vocabulary.beyond` holds added tokens that were
+    left out. Raise UsageError when llama.cpp knows no such `pre`, TokenizerError when there are no tokenizer
+    files, they are damaged, a token in use has no row, or the pre-tokenizer is unknown; to find those that
+    tokenize alike takes a few seconds, of which `emit` hears.
     """
     if pre is not None:
         require_known(pre)
-    pieces = open_sentencepiece(checkpoint) if checkpoint.file("tokenizer.model") else None
     source = tokenizer_source(checkpoint)
+    has_pieces = checkpoint.file("tokenizer.model") and not (kind and source)
+    pieces = open_sentencepiece(checkpoint) if has_pieces else None
     if pieces is not None and (pieces.vocab_size() <= rows or source is None):
         vocabulary = sentencepiece_vocabulary(checkpoint, pieces, rows)
     elif source is not None:  # also when tokenizer.model belongs to a larger vocabulary
-        vocabulary = json_vocabulary(checkpoint, source, rows, pre, emit)
+        vocabulary = json_vocabulary(checkpoint, source, rows, pre, emit, kind)
     else:
         raise TokenizerError(
             f"{checkpoint.directory} has neither tokenizer.json nor tokenizer.model",
@@ -83,8 +89,8 @@ def _named_ids(checkpoint: Checkpoint) -> Iterator[int]:
 
 
 def _require_bytes(vocabulary: Vocabulary) -> None:
-    """A SentencePiece-style vocabulary spells unknown text in byte tokens; llama.cpp aborts without them."""
-    if vocabulary.model != "llama":
+    """A vocabulary with scores spells unknown text in byte tokens; without, llama.cpp aborts or drops it."""
+    if vocabulary.scores is None:
         return
     known = set(vocabulary.tokens)
     for byte in range(256):

@@ -50,7 +50,13 @@ class Recurrence:
 
 @dataclass(frozen=True)
 class Dimensions:
-    """The hyperparameters. What may differ per layer is a list of all values, empty when unknown."""
+    """The hyperparameters. What may differ per layer is a list of all values, empty when unknown.
+
+    Of the `layers`, the last `mtp_layers` predict further tokens, for speculation, and the last
+    `shared_kv_layers` use the keys and values of others. `windowed_key_length` is the size of heads in layers
+    with a window, where that is stated; `latent_length` the numbers of a token that all heads make their keys
+    and values from, where these are compressed.
+    """
 
     layers: int | None = None
     embedding_length: int | None = None
@@ -64,6 +70,10 @@ class Dimensions:
     experts: Experts | None = None
     window: Window | None = None
     recurrence: Recurrence | None = None
+    mtp_layers: int | None = None
+    shared_kv_layers: int | None = None
+    windowed_key_length: int | None = None
+    latent_length: int | None = None
 
 
 def dimensions_of(header: GGUFHeader, footprint: Footprint | None) -> Dimensions:
@@ -71,19 +81,25 @@ def dimensions_of(header: GGUFHeader, footprint: Footprint | None) -> Dimensions
     number = header.architecture_integer
     width, heads = number("embedding_length"), _values(header, "attention.head_count")
     shared = width // heads[-1] if width and heads and heads[-1] > 0 else None
+    is_latent = bool(number("attention.key_length_mla"))
+    own = "_mla" if is_latent else ""
     return Dimensions(
         layers=number("block_count"),
         embedding_length=width,
         feed_forward_length=_values(header, "feed_forward_length"),
         heads=heads,
         kv_heads=_values(header, "attention.head_count_kv"),
-        key_length=number("attention.key_length") or shared,
-        value_length=number("attention.value_length") or shared,
+        key_length=number(f"attention.key_length{own}") or shared,
+        value_length=number(f"attention.value_length{own}") or shared,
         context_length=number("context_length"),
         rope=_rope(header),
         experts=_experts(header),
         window=_window(header, footprint),
         recurrence=_recurrence(footprint),
+        mtp_layers=number("nextn_predict_layers"),
+        shared_kv_layers=number("attention.shared_kv_layers") or None,
+        windowed_key_length=number("attention.key_length_swa"),
+        latent_length=number("attention.key_length") if is_latent else None,
     )
 
 

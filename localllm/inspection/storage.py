@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from localllm.gguf_file import GGUFHeader, TensorInfo
 from localllm.gguf_file.format import FILE_TYPES, Key
-from localllm.memory.numbers import MAX_LAYERS, per_layer
+from localllm.memory.numbers import MAX_LAYERS, per_layer, whole
 
+_LOOKED_UP = (
+    "per_layer_token_embd.weight"  # of which a token takes one row, and nothing else needs the others
+)
 _EXPERTS = "_exps."  # in the name of a tensor that stacks the matrices of all experts
 
 
@@ -46,18 +49,37 @@ def stored_tensors(tensors: Iterable[TensorInfo]) -> Iterable[tuple[str, int, in
 def active_parameters(header: GGUFHeader) -> int | None:
     """Return how many weights work on one token; None when all of them do or nothing tells.
 
-    Of the matrices of the experts it is the share that a layer uses.
+    Of the matrices of the experts it is the share that a layer uses, of the inputs of all layers one row, of
+    layers that predict further tokens nothing: an answer does not need them.
     """
+    tensors = _asked_tensors(header)
+    idle = _idle_experts(header, tensors)
+    inputs = next((tensor for tensor in tensors if tensor.name == _LOOKED_UP), None)
+    if idle is None and inputs is None and len(tensors) == len(header.tensors):
+        return None
+    rows = inputs.parameters - inputs.shape[0] if inputs else 0
+    return sum(tensor.parameters for tensor in tensors) - (idle or 0) - rows
+
+
+def _asked_tensors(header: GGUFHeader) -> list[TensorInfo]:
+    """Return the tensors that every token goes through, or some of whose parts."""
+    predicting = whole(header, "nextn_predict_layers")
+    own = (header.architecture_integer("block_count") or MAX_LAYERS) - predicting
+    return [tensor for tensor in header.tensors if not predicting or _layer(tensor.name) < max(own, 1)]
+
+
+def _idle_experts(header: GGUFHeader, tensors: Iterable[TensorInfo]) -> int | None:
+    """Return how many weights of experts do not work on a token; None when nothing tells."""
     count = header.architecture_integer("expert_count")
     used = per_layer(header, "expert_used_count", MAX_LAYERS)
-    stacked = [tensor for tensor in header.tensors if _EXPERTS in tensor.name]
+    stacked = [tensor for tensor in tensors if _EXPERTS in tensor.name]
     if not count or count < 1 or not used or not stacked:
         return None
     idle = 0
     for tensor in stacked:
         working = min(max(used[_layer(tensor.name)], 0), count)
         idle += tensor.parameters * (count - working) // count
-    return header.parameters - idle
+    return idle
 
 
 def _layer(name: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from localllm.gguf_file import GGUFHeader
@@ -24,6 +24,13 @@ ENDS = (
     *("<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]"),
     *("<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>"),
     *("<｜end▁of▁sentence｜>", "[e~["),
+)
+# beside the first ones llama.cpp takes the last one for an ordinary token
+_NO_END_BESIDE = (
+    ({"<|return|>", "<|call|>"}, "<|end|>"),
+    ({"<|calls|>", "<|flush|>"}, "<|end|>"),
+    ({"<|tool_response>"}, "</s>"),
+    ({"<|plamo:eos|>"}, "</s>"),
 )
 
 
@@ -82,8 +89,17 @@ def vocabulary_of(header: GGUFHeader) -> Vocabulary | None:
         model=model,
         pre_tokenizer=header.text(Key.TOKENIZER_PRE),
         special=special,
-        ends=tuple(dict.fromkeys((*named, *contained(tokens, ENDS)))),
+        ends=_ends((*named, *contained(tokens, ENDS))),
     )
+
+
+def _ends(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return each of the texts once, without those that are no ends beside the others."""
+    found = dict.fromkeys(texts)
+    for others, text in _NO_END_BESIDE:
+        if others <= found.keys():
+            found.pop(text, None)
+    return tuple(found)
 
 
 def _stated_ids(header: GGUFHeader) -> Mapping[str, int]:

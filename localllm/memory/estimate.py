@@ -7,6 +7,8 @@ The buffers are the larger of two moments, of 512 tokens computed at once: all l
 output, and one layer's inner activations with the attention masks. Held against what llama.cpp 0.3.36
 reports (`compute buffer size`, flash attention on, one sequence) for eleven architectures of 0.1 to 47
 billion weights at 512 to 131072 tokens, this is at most 6 % off; `scripts/check_memory.py` does it again.
+Where layers have inputs of their own or heads of two sizes, it is at most 11 % off: llama.cpp's buffers have
+gaps then, and the masks are still there while logits are computed.
 """
 
 from __future__ import annotations
@@ -35,13 +37,16 @@ class Footprint:
     """What a model takes beside its weights.
 
     `layers` are what its layers keep, `rows` the tokens it tells apart, `width` the numbers passed from
-    layer to layer, `inner` those inside of one, of the experts used together.
+    layer to layer, `inner` those inside of one, of the experts used together. `inputs` are those that a layer
+    gets by itself, `queries` those of latent attention in all heads together.
     """
 
     layers: tuple[LayerMemory, ...]
     rows: int
     width: int
     inner: int
+    inputs: int = 0
+    queries: int = 0
 
     def cache_bytes(self, context: int, kind: str = "F16") -> int:
         """Return the bytes of the cache for `context` tokens, in a type of CACHE_TYPES."""
@@ -58,8 +63,9 @@ class Footprint:
         tokens = min(context, _BATCH_TOKENS)
         windows = {layer.window for layer in self.layers if layer.keys}
         masks = sum(_cells(context, window) for window in windows)
-        logits = _FLOAT_BYTES * (self.rows + 2 * self.width)
-        layer = _FLOAT_BYTES * (3 * self.inner + 4 * self.width) + _MASK_BYTES * masks
+        logits = _FLOAT_BYTES * (self.rows + 2 * self.width) + (_MASK_BYTES * masks if self.inputs else 0)
+        inner = max(3 * self.inner, self.queries)
+        layer = _FLOAT_BYTES * (inner + 4 * self.width) + _MASK_BYTES * masks
         return tokens * max(logits, layer)
 
     def running_bytes(self, weight_bytes: int, context: int, kind: str = "F16") -> int:
@@ -72,7 +78,8 @@ def footprint_of(header: GGUFHeader) -> Footprint | None:
     layers = layers_of(header)
     if layers is None:
         return None
-    return Footprint(layers, _rows(header), whole(header, "embedding_length"), _inner(header))
+    inputs = whole(header, "embedding_length_per_layer_input")
+    return Footprint(layers, _rows(header), _width(header), _inner(header), inputs, _queries(header))
 
 
 def context_of(header: GGUFHeader, wanted: int | None = None) -> int:
@@ -124,3 +131,14 @@ def _inner(header: GGUFHeader) -> int:
     expert = max(per_layer(header, "expert_feed_forward_length", layers) or [0])
     shared = whole(header, "expert_shared_feed_forward_length")
     return max(dense, used * expert + shared) if expert else used * dense
+
+
+def _queries(header: GGUFHeader) -> int:
+    """Return the numbers of latent attention: queries, what compressed keys take of them, what they see."""
+    query = whole(header, "attention.key_length_mla")
+    if not query:
+        return 0
+    compressed = whole(header, "attention.key_length") + whole(header, "attention.value_length")
+    plain = query - min(query, whole(header, "rope.dimension_count"))
+    heads = max(per_layer(header, "attention.head_count", layer_count(header) or 1) or [0])
+    return heads * (query + plain + compressed)

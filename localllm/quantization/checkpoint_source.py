@@ -43,6 +43,7 @@ def checkpoint_source(
     name: str | None = None,
     base: Path | None = None,
     pre: str | None = None,
+    keep_mtp: bool = False,
     emit: Emit = ignore,
 ) -> QuantizationSource:
     """Return the model `recipe` makes; the options are those of `conversion.convert`.
@@ -52,7 +53,7 @@ def checkpoint_source(
     """
     checkpoint = completed(assemble(recipe, emit), base, emit)
     out_type = _stored_type(checkpoint)
-    wishes = Wishes(out_type, name, pre)
+    wishes = Wishes(out_type, name, pre, keep_mtp=keep_mtp)
     start_ahead(checkpoint)
     look_around(checkpoint, emit)
     model = prepare_model(checkpoint, wishes, emit)
@@ -71,6 +72,7 @@ def checkpoint_source(
             "scale": recipe.scale,
             "as_in_training": recipe.as_in_training,
             "out_type": out_type.value,
+            "keep_mtp": keep_mtp,
         },
         prove=lambda: prove_tokenization(checkpoint, work(), forced=pre is not None, emit=emit),
     )
@@ -80,7 +82,8 @@ def open_weights(spec: Mapping[str, Any]) -> PiecesOf:
     """Open what `checkpoint_source` described."""
     adapters = tuple(map(Path, spec["adapters"]))
     recipe = Recipe(Path(spec["base"]), adapters, spec["scale"], spec["as_in_training"])
-    model = prepare_model(assemble(recipe), Wishes(OutType(spec["out_type"])), ignore)
+    wishes = Wishes(OutType(spec["out_type"]), keep_mtp=spec["keep_mtp"])
+    model = prepare_model(assemble(recipe), wishes, ignore)
     planned = {tensor.entry.name: tensor for tensor in model.plan.tensors}
     return lambda name, weights: _pieces(name, pieces_of(planned[name], model.config, weights))
 

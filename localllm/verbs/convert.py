@@ -38,6 +38,7 @@ def convert(
     name: str | None = None,
     metadata: Path | None = None,
     pre: str | None = None,
+    keep_mtp: bool = False,
     split_max_bytes: int | None = None,
     emit: Emit = ignore,
 ) -> ConversionResult:
@@ -46,14 +47,17 @@ def convert(
     `adapters` are merged into it, at `scale` times their own. When `source` is itself an adapter, it
     becomes a GGUF adapter for `base`, by default the base model it names; a checkpoint takes tokenizer
     files that it lacks from `base`. `output` is a file, or a directory when it is one or ends with a
-    separator. `metadata` is a JSON file of `general.*` keys.
-    With `split_max_bytes` the model goes into several files of at most about that size, if it is larger.
+    separator. `metadata` is a JSON file of `general.*` keys. `keep_mtp` keeps layers for multi-token
+    prediction. With `split_max_bytes` the model goes into several files of at most about that size, if it is
+    larger.
     """
     chosen = OutType(out_type)
     have(source, *adapters, base, weights=True, emit=emit)
     alone = adapter_at(source)
     if alone is not None and not adapters:
         _refuse_merging(scale, merge_into)
+        if keep_mtp:
+            raise UsageError("`--keep-mtp` is for models, and an adapter has no layers", hint="leave it out")
         if split_max_bytes is not None:
             raise UsageError("an adapter is not split", hint="leave out `--split-max-size`")
         return _convert_adapter(alone, base, output, chosen, name, emit)
@@ -67,10 +71,16 @@ def convert(
         pre=pre,
         base=None if alone is not None else files_from(base),
         overrides=_overrides(metadata),
+        keep_mtp=keep_mtp,
         split_max_bytes=split_max_bytes,
         emit=emit,
     )
-    options = {"outtype": result.level, "pre": pre, "scale": scale if scale != 1.0 else None}
+    options = {
+        "outtype": result.level,
+        "pre": pre,
+        "scale": scale if scale != 1.0 else None,
+        "keep_mtp": keep_mtp or None,
+    }
     record_made("convert", result.path, recipe.base, adapters=recipe.adapters, options=options, emit=emit)
     return result
 
@@ -86,6 +96,7 @@ def check(
     name: str | None = None,
     metadata: Path | None = None,
     pre: str | None = None,
+    keep_mtp: bool = False,
     emit: Emit = ignore,
 ) -> Examination:
     """Find everything that stops or changes the conversion of `source`, without writing a file.
@@ -105,6 +116,7 @@ def check(
         pre=pre,
         base=None if alone is not None else files_from(base),
         overrides=_overrides(metadata),
+        keep_mtp=keep_mtp,
         emit=emit,
     )
 

@@ -19,8 +19,10 @@ from localllm.merge_target import MergeTarget
 from localllm.native.dry_run import Quantizer
 from localllm.publication import require_distinct
 from localllm.quantization import quantize as quantization
+from localllm.quantization.engine import QuantizationEngine, parse_engine
 from localllm.quantization.importance import Importances
 from localllm.quantization.levels import LEVELS, Level, parse_levels
+from localllm.quantization.llama_cpp import require_readable
 from localllm.quantization.options import QuantizationOptions
 from localllm.quantization.quantize import QuantizationPlan, QuantizationResult
 from localllm.quantization.source import QuantizationSource
@@ -48,12 +50,14 @@ def quantize(
     merge_into: str = MergeTarget.AUTO,
     output: Model | None = None,
     pre: str | None = None,
+    keep_mtp: bool = False,
     options: QuantizationOptions | None = None,
     imatrix: Model | None = None,
     calibration: Sequence[Path] = (),
     threads: int | None = None,
     max_memory_bytes: int | None = None,
     force: bool = False,
+    engine: str = QuantizationEngine.LOCALLLM,
     emit: Emit = ignore,
 ) -> list[QuantizationResult]:
     """Quantize a checkpoint or a GGUF file at every one of `levels`; "auto" is what its comparison advised.
@@ -61,15 +65,17 @@ def quantize(
     `adapters` are merged in first, at `scale` times their own. An adapter as `model` is merged into
     `base`, by default the base model it names. `output` names a file for one level, a directory for
     several or when it ends with a separator. A checkpoint takes tokenizer files that it lacks from `base`;
-    `pre` overrides its recognised pre-tokenizer.
+    `pre` overrides its recognised pre-tokenizer, `keep_mtp` keeps its layers for multi-token prediction.
 
     `imatrix` is the file of an importance matrix, or "auto" for one that is kept beside the outputs and made
     when there is none, on the texts `calibration` or the built-in one. Files that are already what this would
-    write are kept, unless `force` is set.
+    write are kept, unless `force` is set. `engine` "llama.cpp" makes the same bytes of a GGUF file with
+    llama.cpp's own quantizer.
     """
     wanted = _wanted(model, levels, emit)
     with Quantizer() as quantizer:  # llama.cpp is loaded while the model is looked at
-        opened = _open(model, adapters, base, scale, merge_into, pre, emit)
+        opened = _open(model, adapters, base, scale, merge_into, pre, keep_mtp, emit)
+        require_readable(opened.source, parse_engine(engine))
         targets = _targets(opened.name, wanted, output)
         importances = _collected(
             _importances(imatrix, calibration, opened, targets), opened, calibration, threads, emit
@@ -78,7 +84,7 @@ def quantize(
             opened.source, targets, options=options, importances=importances, quantizer=quantizer, emit=emit
         )
     results = quantization.quantize(
-        plan, threads=threads, max_memory_bytes=max_memory_bytes, force=force, emit=emit
+        plan, threads=threads, max_memory_bytes=max_memory_bytes, force=force, engine=engine, emit=emit
     )
     for result in results:
         if not result.kept:
@@ -96,6 +102,7 @@ def plan_quantization(
     merge_into: str = MergeTarget.AUTO,
     output: Model | None = None,
     pre: str | None = None,
+    keep_mtp: bool = False,
     options: QuantizationOptions | None = None,
     imatrix: Model | None = None,
     calibration: Sequence[Path] = (),
@@ -108,7 +115,7 @@ def plan_quantization(
     """
     wanted = _wanted(model, levels, emit)
     with Quantizer() as quantizer:  # llama.cpp is loaded while the model is looked at
-        opened = _open(model, adapters, base, scale, merge_into, pre, emit)
+        opened = _open(model, adapters, base, scale, merge_into, pre, keep_mtp, emit)
         targets = _targets(opened.name, wanted, output)
         return quantization.plan_quantization(
             opened.source,
@@ -192,6 +199,7 @@ class _Opened:
     name: str
     files_from: Path | None
     pre: str | None
+    keep_mtp: bool
     source: QuantizationSource
 
     @property
@@ -207,6 +215,7 @@ def _open(
     scale: float,
     merge_into: str,
     pre: str | None,
+    keep_mtp: bool,
     emit: Emit,
 ) -> _Opened:
     have(model, *adapters, base, weights=True, emit=emit)
@@ -214,8 +223,8 @@ def _open(
     note_use(recipe.base)
     lacking = None if adapter_at(model) is not None else files_from(base)
     given = name if recipe.adapters else None
-    source = pipeline.open_source(recipe, name=given, base=lacking, pre=pre, emit=emit)
-    return _Opened(recipe, name, lacking, pre, source)
+    source = pipeline.open_source(recipe, name=given, base=lacking, pre=pre, keep_mtp=keep_mtp, emit=emit)
+    return _Opened(recipe, name, lacking, pre, keep_mtp, source)
 
 
 def _record(
@@ -230,7 +239,11 @@ def _record(
         result.path,
         opened.recipe.base,
         adapters=opened.recipe.adapters,
-        options={"level": result.level, **asdict(options or QuantizationOptions())},
+        options={
+            "level": result.level,
+            "keep_mtp": opened.keep_mtp or None,
+            **asdict(options or QuantizationOptions()),
+        },
         imatrix=None if importances is None else importances.path,
         emit=emit,
     )

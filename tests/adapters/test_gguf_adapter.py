@@ -40,6 +40,7 @@ REFUSED = {
     "saved": "replaces `",
     "tokens": "replaces `",
     "tied-head": "output head, which in this model is the token embedding",
+    "tied-embedding": "token embedding, which in this model is the output head",
 }
 
 
@@ -91,6 +92,14 @@ def test_what_is_more_than_a_product_is_refused(name: str, tmp_path: Path) -> No
         convert_adapter(adapter, base, output=tmp_path / "a.gguf")
     assert "localllm merge" in str(raised.value.hint)
     assert not list(tmp_path.glob("*a.gguf*"))
+
+
+def test_what_config_json_leaves_out_is_tied(tmp_path: Path) -> None:
+    """As transformers saves Gemma. llama.cpp would die of such an adapter."""
+    base, adapter = _pair(tmp_path, ADAPTERS["tied-embedding"])
+    edit_json(base / "config.json", tie_word_embeddings=None)
+    with pytest.raises(UnsupportedModelError, match=REFUSED["tied-embedding"]):
+        convert_adapter(adapter, base, output=tmp_path / "a.gguf")
 
 
 def test_another_base_is_refused(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def _module_shapes(
     adapter: TinyAdapter, module: str, shape: tuple[int, ...], rank: int
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
     out, inner = shape if not adapter.settings.get("fan_in_fan_out") else tuple(reversed(shape))
-    if module.endswith("embed_tokens"):
+    if module.endswith(("embed_tokens", "embeddings")):
         yield f"{module}.lora_embedding_A", (rank, out)
         yield f"{module}.lora_embedding_B", (inner, rank)
         return

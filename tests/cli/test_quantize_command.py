@@ -76,6 +76,7 @@ OPTIONS: Mapping[str, Arguments] = {
     ),
     "requantized": ("again", "-q", "Q4_0", "--allow-requantize"),
     "split": ("split", "-q", "Q8_0", "--keep-split"),
+    "engine": ("tiny", "-q", "Q4_K_M", "--pure", "--leave-output", "--engine", "llama.cpp"),
     "pre": ("demo", "-q", "Q8_0", "--pre", "llama-bpe"),
     "base": ("persona", "-q", "Q8_0", "--base", "demo"),
     "adapter": ("demo", "-q", "Q8_0", "--adapter", "persona"),
@@ -385,6 +386,10 @@ MISTAKES: dict[str, Mistake] = {
     "a context without a plan": Mistake(
         (*_LEVEL, "--context", "512"), "`--context` is for `--plan`", "add that"
     ),
+    "layers that a file has or has not": Mistake(
+        (*_LEVEL, "--keep-mtp"), "`--keep-mtp` is for checkpoints", "leave it out"
+    ),
+    "an engine there is not": Mistake((*_LEVEL, "--engine", "llamacpp"), "'localllm', 'llama.cpp'"),
     "an option there is not": Mistake((*_LEVEL, "--frobnicate"), "--frobnicate"),
     "a layer of 5000 digits": Mistake((*_LEVEL, "--prune-layers", "9" * 5000), "999", ""),
     "a number that no float holds": Mistake(
@@ -496,6 +501,10 @@ def test_pure_but_for_the_output(made: dict[str, Future[Result]]) -> None:
     types = Made(made["pure"]).types
     assert types.pop("output.weight") == "F32"
     assert {kind for name, kind in types.items() if "norm" not in name} == {"Q4_K"}
+
+
+def test_another_engine_makes_the_same_bytes(made: dict[str, Future[Result]]) -> None:
+    assert Made(made["engine"]).path.read_bytes() == Made(made["pure"]).path.read_bytes()
 
 
 def test_metadata_and_layers(made: dict[str, Future[Result]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from localllm.checkpoint import read_safetensors
+from tests.conversion import tiny_mtp
 from tests.conversion.tiny_families import FAMILIES, write_tiny_family
 from tests.conversion.tiny_llama import (
     LLAMA3_ROPE,
@@ -105,4 +106,11 @@ TINY: dict[str, Callable[[Path], Path]] = {
         for name, family in FAMILIES.items()
         if not family.reference_fails
     },
+}
+# the reference converts these with transformers 5 alone, all others with 4.57.6
+NEED_TRANSFORMERS_5 = {f"tiny-{name}" for name, family in FAMILIES.items() if family.pairs}
+MTP: dict[str, Callable[[Path], Path]] = {
+    f"tiny-{name}-mtp": partial(tiny_mtp.write_tiny_mtp, name=name)
+    for name in tiny_mtp.MTP
+    if name not in tiny_mtp.REFERENCE_DROPS
 }

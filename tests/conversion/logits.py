@@ -28,9 +28,14 @@ def runtime_logits(checkpoint: Path, adapters: Sequence[Path] = ()) -> NDArray[n
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
         convert(Recipe(checkpoint, tuple(adapters)), output=path, out_type=OutType.F32)
-        with Model(path) as model, Context(model, context_size=64, threads=1, exact=True) as context:
-            context.decode(TOKENS, start=0, logits_from=0)
-            return np.array(context.kept_logits(len(TOKENS)))
+        return logits_of(path)
+
+
+def logits_of(path: Path) -> NDArray[np.float32]:
+    """Run TOKENS in llama.cpp, with attention in float32; return logits of shape (positions, vocabulary)."""
+    with Model(path) as model, Context(model, context_size=64, threads=1, exact=True) as context:
+        context.decode(TOKENS, start=0, logits_from=0)
+        return np.array(context.kept_logits(len(TOKENS)))
 
 
 def load_golden(name: str) -> NDArray[np.float32]:

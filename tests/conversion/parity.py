@@ -74,11 +74,10 @@ _SEPARATOR = "the reference reads it off the template for text pairs; llama.cpp'
 _TIED = "a tied output head saved twice is written once; llama.cpp uses the embedding"
 _CARD = "control characters are removed from model cards and long texts capped"
 _SPECIAL = "a special token is also found among ordinary tokens and in generation_config.json"
-_ABSENT = "the model has neither experts nor Mamba layers, and llama.cpp's granite reads nothing of this"
+_ABSENT = "the model has no Mamba layers, nor experts if dense, and llama.cpp's granite reads nothing of this"
+_EXPERTS = ("expert_count", "expert_shared_feed_forward_length", "expert_used_count")
 _GRANITE_ABSENT = (
-    "expert_count",
-    "expert_shared_feed_forward_length",
-    "expert_used_count",
+    *_EXPERTS,
     "rope.scaling.finetuned",
     "ssm.conv_kernel",
     "ssm.group_count",
@@ -118,11 +117,24 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "the names are sorted; the reference's order changes from run to run",
     ),
     *(Deviation(f"granite.{name}", Kind.LEFT_OUT, _ABSENT) for name in _GRANITE_ABSENT),
-    Deviation(
-        "granite.attention.head_count_kv", Kind.CHANGED, "all layers have the same number: one is enough"
+    *(
+        Deviation(f"granitemoe.{name}", Kind.LEFT_OUT, _ABSENT)
+        for name in _GRANITE_ABSENT
+        if name not in _EXPERTS
+    ),
+    *(
+        Deviation(
+            f"{arch}.attention.head_count_kv", Kind.CHANGED, "all layers have the same number: one is enough"
+        )
+        for arch in ("granite", "granitemoe")
     ),
     Deviation("general.name", Kind.CHANGED, _CARD),
     Deviation("general.description", Kind.CHANGED, _CARD),
+    Deviation(
+        "tokenizer.ggml.eot_token_id",
+        Kind.ADDED,
+        "the chat template ends answers with another token than EOS, and llama.cpp stops at both",
+    ),
     Deviation("tokenizer.ggml.bos_token_id", Kind.ADDED, _SPECIAL),
     Deviation("tokenizer.ggml.eos_token_id", Kind.ADDED, _SPECIAL),
     Deviation("tokenizer.ggml.unknown_token_id", Kind.ADDED, _SPECIAL),

@@ -78,7 +78,6 @@ def test_the_nearer_theta_wins() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_attention_heads": None}, "no `num_attention_heads`"),
         ({"num_attention_heads": "4"}, "must be a whole number, not '4'"),
         ({"num_attention_heads": True}, "must be a whole number, not True"),
         ({"num_attention_heads": -4}, "must be a whole number, not -4"),
@@ -91,6 +90,13 @@ def test_the_nearer_theta_wins() -> None:
 def test_nonsense_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         of(**changes)
+
+
+def test_heads_are_missed_by_those_who_ask_for_them() -> None:
+    """Models with states alone have none."""
+    config = of(num_attention_heads=None)
+    with pytest.raises(CheckpointError, match="no `num_attention_heads`"):
+        _ = config.heads
 
 
 @pytest.mark.parametrize("value", ["1e-5", True, [1]])

@@ -11,7 +11,7 @@ from tests.conversion.logits import load_golden, relative_difference, runtime_lo
 from tests.conversion.tiny_families import FAMILIES, write_tiny_family
 
 # llama.cpp looks GELU up in a table of 16-bit values; everything else is computed in float32
-_USES_GELU = ("gemma2", "gemma3", "gpt2", "gpt-neox")
+_USES_GELU = ("gemma2", "gemma3", "gemma4", "gemma4-ple", "gemma4-moe", "gpt2", "gpt-neox")
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -32,11 +32,20 @@ EXPECTED: dict[str, set[str]] = {
     "tiny-llama-2": {"tokenizer.ggml.unknown_token_id"},
     "tiny-gemma2": {"tokenizer.ggml.unknown_token_id"},
     "tiny-gemma3": {"tokenizer.ggml.unknown_token_id"},
+    **{
+        f"tiny-{name}": {"tokenizer.ggml.add_sep_token", "tokenizer.ggml.eot_token_id"}
+        for name, family in FAMILIES.items()
+        if family.pairs
+    },
     "tiny-phi3": {"tokenizer.ggml.unknown_token_id"},
     "tiny-phi3-long": {"tokenizer.ggml.unknown_token_id"},
     "tiny-granite4-dense": {
         *(d.name for d in DEVIATIONS if d.name.startswith("granite.")),
     },
+    "tiny-granite4-moe": {
+        *(d.name for d in DEVIATIONS if d.name.startswith("granitemoe.")),
+    },
+    "tiny-mamba2-codestral": {"tokenizer.ggml.unknown_token_id"},
     "tiny-gpt-neox": {"general.file_type", "gptneox.rope.freq_base"},
     "tiny-careless": {
         "general.name",

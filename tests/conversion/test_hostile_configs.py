@@ -63,7 +63,10 @@ def test_long_rope(tinies: dict[str, Path], of_config: list[Any], of_generation:
     assert "\n" not in outcome(tinies["phi"], mutated(PHI, of_config), mutated(GENERATION, of_generation))
 
 
-OTHERS = ("lfm2-moe", "granite4", "qwen3.5", "gpt-oss", "llama4", "ministral3", "qwen3-vl", "glm4-moe")
+OTHERS = (
+    *("lfm2-moe", "granite4", "qwen3.5", "gpt-oss", "llama4", "ministral3", "qwen3-vl", "glm4-moe"),
+    *("deepseek2", "deepseek3", "mamba2", "granite4-moe"),
+)
 CONFIGS = {name: json.loads(json.dumps(FAMILIES[name].full_config())) for name in OTHERS}
 
 

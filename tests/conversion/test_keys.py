@@ -8,9 +8,11 @@ import pytest
 from inline_snapshot import snapshot
 
 from localllm.conversion.config import normalise
-from localllm.conversion.families.llama import LLAMA, MISTRAL
-from localllm.conversion.keys import encode_keys, rope_scaling
+from localllm.conversion.families.llama import LLAMA
+from localllm.conversion.families.mistral import MISTRAL
+from localllm.conversion.keys import by_layer, encode_keys, rope_scaling
 from localllm.errors import CheckpointError, UnsupportedModelError
+from localllm.gguf_file.format import ValueType
 from tests.conversion.tiny_llama import LLAMA3_ROPE, tiny_config
 
 
@@ -101,3 +103,12 @@ def test_scaling_the_runtime_would_ignore_is_refused(kind: str) -> None:
 def test_incomplete_scaling_is_refused(rope: dict[str, Any], missing: str) -> None:
     with pytest.raises(CheckpointError, match=missing):
         scaling(rope)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "written"), [([2, 2], (ValueType.UINT32, 2)), ([2, 1], (ValueType.ARRAY, [2, 1]))]
+)
+def test_a_number_for_each_layer_or_for_all(numbers: list[int], written: tuple[ValueType, Any]) -> None:
+    config = normalise(tiny_config(), {})
+    [value] = encode_keys("x", by_layer("heads", lambda _: numbers), config).values()
+    assert (value.type, value.value) == written

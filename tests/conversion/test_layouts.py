@@ -11,19 +11,17 @@ import numpy as np
 import pytest
 
 from localllm.checkpoint import open_checkpoint
-from localllm.checkpoint.numbers import as_float32
 from localllm.conversion.convert import convert
 from localllm.conversion.out_type import OutType
 from localllm.errors import CheckpointError
 from localllm.events import Emit, Event, Notice
+from tests.conversion.eight_bits import write_eight_bits
 from tests.conversion.parity import Digest, digest
 from tests.conversion.tiny_families import write_tiny_family
 from tests.conversion.tiny_llama import (
     Tensors,
     TinyLlama,
-    cast,
     edit_json,
-    write_safetensors,
     write_weights,
 )
 
@@ -31,6 +29,8 @@ EXPERT_NAMES = {
     "mixtral": ("block_sparse_moe", ("w1", "w3"), "w2"),
     "qwen2-moe": ("mlp", ("gate_proj", "up_proj"), "down_proj"),
     "qwen3-moe": ("mlp", ("gate_proj", "up_proj"), "down_proj"),
+    "qwen3-next": ("mlp", ("gate_proj", "up_proj"), "down_proj"),
+    "qwen3.5-moe": ("mlp", ("gate_proj", "up_proj"), "down_proj"),
 }
 NAME = "same-name"
 
@@ -110,6 +110,19 @@ def test_the_language_model_of_a_multimodal_checkpoint(prefix: str, tmp_path: Pa
     assert converted(directory, tmp_path / "nested.gguf") == expected
 
 
+def test_experts_with_rows_as_columns_or_not(tmp_path: Path) -> None:
+    """transformers 4 and 5 save them under the same names; the reference's file of 5's does not load."""
+    directory = write_tiny_family(tmp_path / "qwen3-vl-moe", "qwen3-vl-moe")
+    expected = converted(directory, tmp_path / "four.gguf")
+    tensors, dtype = read_weights(directory)
+    plain = {
+        name: values.swapaxes(1, 2) if ".experts." in name else values for name, values in tensors.items()
+    }
+    assert any(plain[name].shape != tensors[name].shape for name in tensors)
+    write_weights(directory, plain, TinyLlama(dtype))
+    assert converted(directory, tmp_path / "five.gguf") == expected
+
+
 def test_transformers_5_calls_the_layers_of_granite_4_otherwise(tmp_path: Path) -> None:
     """The reference takes them all for Mamba layers then, and llama.cpp does not load its file."""
     directory = write_tiny_family(tmp_path / "granite4", "granite4")
@@ -134,7 +147,7 @@ def test_layers_that_predict_further_tokens_are_left_out(tmp_path: Path) -> None
     ]
     assert [notice.message for notice in notices] == [
         "left out `model.layers.3.eh_proj.weight`: one of 29 tensors that predict further tokens, "
-        "for speculation"
+        "for speculation; `--keep-mtp` keeps them"
     ]
     assert converted(directory, tmp_path / "with.gguf") == expected
 
@@ -149,29 +162,16 @@ def emitted(action: Callable[[Emit], object]) -> list[Event]:
 def test_mistral_small_in_eight_bits(activations: bool, tmp_path: Path) -> None:
     """One scale for each matrix, and one for its inputs, which is of no use here."""
     directory = write_tiny_family(tmp_path / "ministral3", "ministral3")
-    tensors, dtype = read_weights(directory)
-    plain: Tensors = dict(tensors)
-    stored: dict[str, tuple[str, Any]] = {}
-    random = np.random.default_rng(5)
-    for name, values in tensors.items():
-        if not name.endswith("_proj.weight"):
-            stored[name] = (dtype, cast(values, dtype))
-            continue
-        codes = random.integers(0, 0x7F, values.shape, np.uint8) | random.choice([0, 0x80], values.shape)
-        scale = np.float32(2.0**-9 * random.integers(3, 9))
-        codes = codes.astype(np.uint8)
-        plain[name] = as_float32(codes, "F8_E4M3") * scale
-        stored[name] = ("F8_E4M3", codes)
-        stored[f"{name}_scale_inv"] = ("F32", np.array(scale, "<f4"))
-        if activations:
-            stored[f"{name.removesuffix('weight')}activation_scale"] = ("F32", np.array(1.5, "<f4"))
-    write_weights(directory, plain, TinyLlama("F32"))
-    expected = converted_as(OutType.F32, directory, tmp_path / "plain.gguf")
-    write_safetensors(directory / "model.safetensors", stored)
-    settings = {"quant_method": "fp8", "weight_block_size": None, "activation_scheme": "static"}
-    edit_json(directory / "config.json", quantization_config=settings)
+    plain = write_eight_bits(directory, *read_weights(directory), block=None, activations=activations)
     found = converted_as(OutType.F32, directory, tmp_path / "fp8.gguf")
-    assert found["tensors"] == expected["tensors"]
+    assert found["tensors"] == unquantized(directory, plain, tmp_path)["tensors"]
+
+
+def unquantized(directory: Path, tensors: Tensors, tmp_path: Path) -> Digest:
+    """Return the digest of the same model with `tensors` of 32 bits."""
+    edit_json(directory / "config.json", quantization_config=None)
+    write_weights(directory, tensors, TinyLlama("F32"))
+    return converted_as(OutType.F32, directory, tmp_path / "plain.gguf")
 
 
 def converted_as(kind: OutType, directory: Path, output: Path) -> Digest:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from localllm.checkpoint import Checkpoint
+from localllm.conversion.families import FAMILIES
 from localllm.conversion.verify import verify_tokenization
 from localllm.conversion.vocabulary import build_vocabulary
 from localllm.errors import TokenizerError
@@ -106,7 +107,8 @@ def test_a_tokenizer_and_llama_cpp_agree(name: str, material: Path, tmp_path: Pa
 
 
 def _verify(checkpoint: Checkpoint) -> None:
-    vocabulary = build_vocabulary(checkpoint, _rows(checkpoint))
+    kinds = (family.vocabulary for family in FAMILIES if checkpoint.architecture in family.architectures)
+    vocabulary = build_vocabulary(checkpoint, _rows(checkpoint), kind=next(kinds, None))
     assert vocabulary.beyond == {}
     path = write_vocabulary(checkpoint.directory, checkpoint, vocabulary)
     verify_tokenization(path, checkpoint, vocabulary.source)

@@ -29,9 +29,11 @@ from localllm.conversion.ops import (
     llama3_rope_factors,
     negative_exp,
     permute_heads,
+    proportional_rope_factors,
     tile_heads,
     unpermute_heads,
 )
+from localllm.errors import CheckpointError
 
 
 @st.composite
@@ -122,6 +124,15 @@ def test_a_verb_tells_the_shape_it_makes() -> None:
         assert op.apply(values, DELTA).shape == op.shape_of(values.shape, DELTA), op.name
 
 
+def test_groups_under_either_name() -> None:
+    """Hybrids put `mamba_` in front."""
+    for name in ("mamba_n_groups", "n_groups"):
+        rows = ROWS_BY_GROUP.apply(np.arange(6), ModelConfig({name: 2}))
+        assert rows.tolist() == [[0, 1, 2], [3, 4, 5]]
+    with pytest.raises(CheckpointError, match="4 groups cannot share 6 channels"):
+        ROWS_BY_GROUP.shape_of((6,), ModelConfig({"n_groups": 4}))
+
+
 def test_verbs_in_turn_move_only_when_all_do() -> None:
     assert in_turn(DROP_MIDDLE_AXIS, TILE_HEADS).moves_only
     assert not in_turn(TILE_HEADS, NEGATIVE_EXP).moves_only
@@ -189,3 +200,10 @@ def test_rope_factors_rise_from_one_to_the_factor(
     assert factors[0] == 1.0
     assert np.all(np.diff(factors) > -1e-4)
     assert np.all(factors <= np.float32(factor) * (1 + 1e-6))
+
+
+def test_a_part_of_each_head_is_rotated() -> None:
+    """Two of eight pairs keep their frequencies; those of all others are as good as zero."""
+    assert proportional_rope_factors(16, 0.25).tolist() == [1.0, 1.0, *[np.float32(1e30)] * 6]
+    assert proportional_rope_factors(6, 1.0).tolist() == [1.0] * 3
+    assert proportional_rope_factors(6, 0.5).tolist() == [1.0, np.float32(1e30), np.float32(1e30)]

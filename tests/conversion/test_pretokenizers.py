@@ -85,6 +85,8 @@ def test_every_structure_splits_alike(
     """With a vocabulary that shows how numbers and words were split, whatever it was trained with."""
     steps = sequence(*(split(regex) for kind, regex in signature if kind == "Split"), LEVEL)
     model = {**reduced["model"], "ignore_merges": name in ("llama-bpe", "tekken")}
+    if name == "deepseek-llm":  # llama.cpp does not cut numbers there: the vocabulary has digits alone
+        model["merges"] = [pair for pair in model["merges"] if sum(map(str.isdigit, "".join(pair))) < 2]
     path, checkpoint = vocabulary_file({**reduced, "pre_tokenizer": steps, "model": model}, tmp_path)
     assert recognise(checkpoint.json("tokenizer.json")) == name
     remarks = verify_tokenization(path, checkpoint, "tokenizer.json")

@@ -15,7 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from tests.conversion import tiny_tokenizer
+from tests.conversion import tiny_pairs, tiny_tokenizer
+from tests.conversion.tiny_latents import (
+    CODESTRAL,
+    DEEPSEEK2,
+    DEEPSEEK2_LITE,
+    DEEPSEEK3,
+    GRANITE3_MOE,
+    GRANITE4_MOE,
+    GRANITE_SCALES,
+    MAMBA2,
+)
 from tests.conversion.tiny_llama import (
     LLAMA3_ROPE,
     ROWS,
@@ -62,6 +72,7 @@ class TinyFamily:
     config: dict[str, Any] = field(default_factory=dict)
     dtype: str = "F32"
     sentencepiece: bool = False
+    pairs: bool = False  # of characters, as Gemma 4's vocabulary
     adds_space: bool = True
     tokenizer_class: str = "PreTrainedTokenizerFast"
     norm_offset: float = 1.0
@@ -74,6 +85,8 @@ class TinyFamily:
     def full_config(self) -> dict[str, Any]:
         """Return config.json."""
         bos, eos = (BOS, EOS) if self.sentencepiece else (tiny_tokenizer.BOS, tiny_tokenizer.EOS)
+        if self.pairs:
+            bos, eos = tiny_pairs.BOS, tiny_pairs.EOS
         return {
             "architectures": [self.architecture],
             "model_type": self.model_type,
@@ -107,6 +120,15 @@ _QWEN35 = {
     },
     "rms_norm_eps": 1e-6,
 }
+_DEEP_VISION = {
+    "depth": 2,
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_heads": 2,
+    "out_hidden_size": 64,
+    "deepstack_visual_indexes": [0, 1],
+    "num_position_embeddings": 16,
+}
 _GRANITE4 = {
     "num_hidden_layers": 3,
     "layer_types": ["mamba", "attention", "mamba"],
@@ -120,12 +142,7 @@ _GRANITE4 = {
     "mamba_expand": 2,
     "mamba_conv_bias": True,
     "mamba_proj_bias": False,
-    "rms_norm_eps": 1e-5,
-    "attention_multiplier": 0.3,
-    "embedding_multiplier": 3.0,
-    "residual_multiplier": 0.5,
-    "logits_scaling": 2.0,
-    "tie_word_embeddings": True,
+    **GRANITE_SCALES,
 }
 
 
@@ -137,6 +154,36 @@ def _granite4(config: dict[str, Any], *, reference_fails: bool = False) -> TinyF
         dtype="BF16",
         reference_fails=reference_fails,
     )
+
+
+_gemma4 = partial(
+    TinyFamily, dtype="BF16", pairs=True, template=tiny_pairs.TEMPLATE, transformers=5, is_bare=True
+)
+_GEMMA4: dict[str, Any] = {
+    **_BASE,
+    "vocab_size": tiny_pairs.ROWS,
+    "vocab_size_per_layer_input": tiny_pairs.ROWS,
+    "num_hidden_layers": 4,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "head_dim": 16,
+    "global_head_dim": 32,
+    "sliding_window": 16,
+    "hidden_size_per_layer_input": 0,
+    "num_kv_shared_layers": 0,
+    "rope_theta": None,
+    "rope_parameters": {
+        "full_attention": {
+            "rope_type": "proportional",
+            "partial_rotary_factor": 0.25,
+            "rope_theta": 1000000.0,
+        },
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    },
+    "hidden_activation": "gelu_pytorch_tanh",
+    "final_logit_softcapping": 30.0,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": True,
+}
 
 
 FAMILIES: dict[str, TinyFamily] = {
@@ -197,6 +244,41 @@ FAMILIES: dict[str, TinyFamily] = {
             "sliding_window": 16,
             "tie_word_embeddings": True,
             "hidden_activation": "gelu_pytorch_tanh",
+        },
+    ),
+    "gemma4": _gemma4(
+        "Gemma4ForCausalLM",
+        "gemma4_text",
+        {**_GEMMA4, "attention_k_eq_v": True, "num_global_key_value_heads": 1},
+    ),
+    "gemma4-ple": _gemma4(
+        "Gemma4ForConditionalGeneration",
+        "gemma4",
+        {
+            "text_config": {
+                **_GEMMA4,
+                "model_type": "gemma4_text",
+                "hidden_size_per_layer_input": 8,
+                "num_kv_shared_layers": 2,
+                "use_double_wide_mlp": True,
+                "num_global_key_value_heads": None,
+            },
+            "vision_config": None,
+            "audio_config": None,
+            "tie_word_embeddings": True,
+        },
+    ),
+    "gemma4-moe": _gemma4(
+        "Gemma4ForCausalLM",
+        "gemma4_text",
+        {
+            **{name: value for name, value in _GEMMA4.items() if name != "global_head_dim"},
+            "enable_moe_block": True,
+            "num_experts": 4,
+            "top_k_experts": 2,
+            "moe_intermediate_size": 32,
+            "attention_k_eq_v": True,
+            "per_layer_config": {layer: {"head_dim": 32, "num_key_value_heads": 1} for layer in ("1", "3")},
         },
     ),
     "phi3": TinyFamily("Phi3ForCausalLM", "phi3", dtype="BF16", sentencepiece=True),
@@ -267,15 +349,7 @@ FAMILIES: dict[str, TinyFamily] = {
                 "rope_scaling": {"rope_type": "default", "mrope_section": [6, 5, 5]},  # all of a head
                 "tie_word_embeddings": True,
             },
-            "vision_config": {
-                "depth": 2,
-                "hidden_size": 32,
-                "intermediate_size": 32,
-                "num_heads": 2,
-                "out_hidden_size": 64,
-                "deepstack_visual_indexes": [0, 1],
-                "num_position_embeddings": 16,
-            },
+            "vision_config": _DEEP_VISION,
             "tie_word_embeddings": True,
         },
         is_bare=True,
@@ -379,6 +453,23 @@ FAMILIES: dict[str, TinyFamily] = {
         {"num_local_experts": 0, "shared_intermediate_size": 64},
         reference_fails=True,  # its file does not load: it states another width than the tensors'
     ),
+    "granite4-moe": _granite4(GRANITE4_MOE),
+    "granite3-moe": TinyFamily("GraniteMoeForCausalLM", "granitemoe", GRANITE3_MOE, dtype="BF16"),
+    "granite3-moe-shared": TinyFamily(
+        "GraniteMoeSharedForCausalLM",
+        "granitemoeshared",
+        GRANITE3_MOE | {"shared_intermediate_size": 64},
+        dtype="F16",
+    ),
+    "deepseek2": TinyFamily("DeepseekV2ForCausalLM", "deepseek_v2", DEEPSEEK2, dtype="BF16", transformers=5),
+    "deepseek2-lite": TinyFamily(
+        "DeepseekV2ForCausalLM", "deepseek_v2", DEEPSEEK2_LITE, dtype="F16", transformers=5
+    ),
+    "deepseek3": TinyFamily("DeepseekV3ForCausalLM", "deepseek_v3", DEEPSEEK3, dtype="BF16", transformers=5),
+    "mamba2": TinyFamily("Mamba2ForCausalLM", "mamba2", MAMBA2, is_bare=True, transformers=5),
+    "mamba2-codestral": TinyFamily(
+        "Mamba2ForCausalLM", "mamba2", CODESTRAL, is_bare=True, sentencepiece=True, transformers=5
+    ),
     "granite4-dense": _granite4(
         {
             "num_local_experts": 0,
@@ -396,6 +487,39 @@ FAMILIES: dict[str, TinyFamily] = {
         {**_QWEN35, **_EXPERTS, "shared_expert_intermediate_size": 96, "intermediate_size": None},
         dtype="BF16",
         **_SINCE_5,
+    ),
+    "qwen3-next": TinyFamily(
+        "Qwen3NextForCausalLM",
+        "qwen3_next",
+        {
+            **_QWEN35,
+            **_EXPERTS,
+            "rope_theta": 50000.0,
+            "rope_parameters": None,
+            "partial_rotary_factor": 0.25,
+            "shared_expert_intermediate_size": 96,
+        },
+        dtype="BF16",
+        norm_offset=0.0,
+    ),
+    "qwen3-vl-moe": TinyFamily(
+        "Qwen3VLMoeForConditionalGeneration",
+        "qwen3_vl_moe",
+        {
+            "text_config": {
+                **_BASE,
+                **_WIDE_HEADS,
+                **_EXPERTS,
+                "model_type": "qwen3_vl_moe_text",
+                "moe_intermediate_size": 32,  # so that gate and up projections are square together
+                "num_hidden_layers": 3,
+                "rope_scaling": {"rope_type": "default", "mrope_section": [6, 5, 5]},
+            },
+            "vision_config": _DEEP_VISION,
+            "tie_word_embeddings": False,
+        },
+        is_bare=True,
+        dtype="BF16",
     ),
     "gpt-oss": TinyFamily(
         "GptOssForCausalLM",
@@ -476,13 +600,16 @@ def write_tiny_family(directory: Path, name: str) -> Path:
         end = {"content": "<|endoftext|>", "special": True}  # llama.cpp demands it of every Phi-3
         settings = {"tokenizer_class": "LlamaTokenizer", "added_tokens_decoder": {"280": end}, **tokens}
         write_json(directory / "tokenizer_config.json", settings)
+    elif family.pairs:
+        write_json(directory / "tokenizer.json", tiny_pairs.tiny_pairs())
+        write_json(directory / "tokenizer_config.json", tiny_pairs.tiny_settings())
     else:
         write_json(directory / "tokenizer.json", tiny_tokenizer.tiny_tokenizer(special=family.special))
         bos, eos = tiny_tokenizer.SPECIALS
         tokens = {"bos_token": bos, "eos_token": eos}
         settings = {"tokenizer_class": family.tokenizer_class, **tokens}
         write_json(directory / "tokenizer_config.json", settings)
-    write_weights(directory, _weights(name), TinyLlama(family.dtype))
+    write_weights(directory, tiny_weights(name), TinyLlama(family.dtype))
     return directory
 
 
@@ -493,7 +620,7 @@ def shapes(name: str) -> dict[str, list[int]]:
     return content
 
 
-def _weights(name: str) -> Tensors:
+def tiny_weights(name: str) -> Tensors:
     """Return seeded weights in float32; vectors that scale lie around 1, in Gemma around 0."""
     bits = np.random.PCG64(zlib.crc32(name.encode()))
     offset = np.float32(FAMILIES[name].norm_offset)
@@ -504,4 +631,6 @@ def _weights(name: str) -> Tensors:
 
 
 def _is_norm(tensor: str) -> bool:
+    if tensor.endswith(("layer_scalar", "router.scale", "per_expert_scale")):
+        return True
     return tensor.endswith("weight") and any(part in tensor for part in ("norm", "ln_", ".norms."))

@@ -63,6 +63,19 @@ def architecture(name: str, **values: TypedValue | None) -> Changes:
     }
 
 
+def latent(**values: TypedValue | None) -> Changes:
+    """Make the model one with latent attention, heads of 24 numbers; override some of its keys."""
+    common = {
+        "attention__head_count_kv": uint32(1),
+        "attention__kv_lora_rank": uint32(32),
+        "attention__key_length": uint32(40),
+        "attention__value_length": uint32(32),
+        "attention__key_length_mla": uint32(24),
+        "rope__dimension_count": uint32(8),
+    }
+    return architecture("deepseek2", **{**common, **values})
+
+
 def stored_as(name: str, kind: str, *shape: int) -> Changes:
     """Replace a tensor by zeros of another type."""
     size = TENSOR_TYPES_BY_NAME[kind].row_bytes(shape[0]) * math.prod(shape[1:])
@@ -138,6 +151,10 @@ DEADLY: dict[str, tuple[Changes, str]] = {
         architecture("llada-moe"),
         "no experts, which llada-moe models need",
     ),
+    "experts chosen in an unknown way": (
+        hyperparameters(expert_count=uint32(4), expert_used_count=uint32(2), expert_gating_func=uint32(8)),
+        "unknown way 8 to choose experts",
+    ),
     "no byte tokens": (
         tokens("spm", [f"token{index}" for index in range(TOKENS_SPM)]),
         "no token for byte 0x00",
@@ -202,6 +219,23 @@ DEADLY: dict[str, tuple[Changes, str]] = {
     "more rotated in sliding windows than there is": (
         architecture("gemma3", attention__key_length_swa=uint32(8)),
         "rotate 16 of the 8 numbers of a head in sliding windows",
+    ),
+    "a whole head rotated of latent attention": (
+        latent(rope__dimension_count=uint32(24)),
+        "rotate 24 of the 24 numbers of a head, not a part",
+    ),
+    "latent attention that rotates nothing said": (
+        latent(rope__dimension_count=None),
+        "how long its keys are and how much of them is rotated",
+    ),
+    "keys that are not made of the compressed vector": (
+        latent(attention__key_length=uint32(41)),
+        "keys of 41 numbers, made of 32 and the 8 that are rotated",
+    ),
+    "a compressed vector for each head": (latent(attention__head_count_kv=uint32(2)), "several keys"),
+    "a temperature without a length": (
+        latent(attention__temperature_scale=float32(0.1)),
+        "sharpen attention with each 0 tokens",
     ),
     "an odd number rotated": (architecture("gptneox", rope__dimension_count=uint32(5)), "rotate 5 of the 16"),
     "more rotated than there is": (

@@ -174,6 +174,21 @@ def test_special_tokens_and_what_ends_an_answer() -> None:
     assert found.ends == ("</s>", "<|im_end|>")
 
 
+@pytest.mark.parametrize(
+    ("texts", "ends"),
+    [
+        (["</s>", "<|tool_response>"], ("<|tool_response>",)),
+        (["<|end|>", "<|return|>", "<|call|>"], ("<|return|>", "<|call|>")),
+        (["<|end|>", "<|return|>"], ("<|end|>", "<|return|>")),
+    ],
+)
+def test_texts_that_are_no_ends_beside_others(texts: list[str], ends: tuple[str, ...]) -> None:
+    """llama.cpp takes `</s>` of Gemma 4 and `<|end|>` of gpt-oss for ordinary tokens."""
+    found = described(header({**vocabulary(["a", "b", *texts])})).vocabulary
+    assert found is not None
+    assert found.ends == ends
+
+
 def test_ends_are_found_wherever_they_are() -> None:
     """In a vocabulary of megabytes: in front, at the end, and in the middle if nowhere else."""
     plain = [f"token number {index:020d}" for index in range(60_000)]

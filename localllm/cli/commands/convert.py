@@ -12,6 +12,7 @@ from localllm.cli.options import (
     AdapterOpt,
     BaseOpt,
     JsonOpt,
+    KeepMtpOpt,
     MergeIntoOpt,
     OutputOpt,
     PreOpt,
@@ -41,6 +42,7 @@ def convert(
         str | None, typer.Option(help="The model's name in the file.", show_default="from the model card")
     ] = None,
     pre: PreOpt = None,
+    keep_mtp: KeepMtpOpt = False,
     metadata: Annotated[
         Path | None,
         typer.Option(
@@ -77,6 +79,7 @@ def convert(
             name=name,
             metadata=metadata,
             pre=pre,
+            keep_mtp=keep_mtp,
             emit=out.emit,
         )
         return show_examination(out, examination)
@@ -91,6 +94,7 @@ def convert(
         name=name,
         metadata=metadata,
         pre=pre,
+        keep_mtp=keep_mtp,
         split_max_bytes=split_max_size,
         emit=out.emit,
     )

@@ -12,6 +12,7 @@ from localllm.cli.options import (
     AdapterOpt,
     BaseOpt,
     JsonOpt,
+    KeepMtpOpt,
     MaxMemoryOpt,
     MergeIntoOpt,
     ModelArg,
@@ -25,6 +26,7 @@ from localllm.cli.options import (
 from localllm.cli.output import Output
 from localllm.errors import UsageError
 from localllm.merge_target import MergeTarget
+from localllm.quantization.engine import QuantizationEngine
 
 
 def quantize(
@@ -106,7 +108,15 @@ def quantize(
             show_default=False,
         ),
     ] = None,
+    engine: Annotated[
+        QuantizationEngine,
+        typer.Option(
+            help="What encodes the weights; `llama.cpp`'s own quantizer makes the same bytes of a GGUF file, "
+            "more slowly.",
+        ),
+    ] = QuantizationEngine.LOCALLLM,
     pre: PreOpt = None,
+    keep_mtp: KeepMtpOpt = False,
     context: PlanContextOpt = None,
     threads: ThreadsOpt = None,
     max_memory: MaxMemoryOpt = None,
@@ -145,6 +155,7 @@ def quantize(
         "merge_into": merge_into,
         "output": output,
         "pre": pre,
+        "keep_mtp": keep_mtp,
         "options": wishes,
         "imatrix": imatrix,
         "calibration": calibration or (),
@@ -154,6 +165,6 @@ def quantize(
         view.show_plan(out, verbs.plan_quantization(model, level, context=context, **common))
         return
     results = verbs.quantize(
-        model, level, threads=threads, max_memory_bytes=max_memory, force=force, **common
+        model, level, threads=threads, max_memory_bytes=max_memory, force=force, engine=engine, **common
     )
     view.show_results(out, results)

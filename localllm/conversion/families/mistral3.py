@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from localllm.conversion.config import ModelConfig
-from localllm.conversion.families.llama import MISTRAL
+from localllm.conversion.families.mistral import MISTRAL
 from localllm.conversion.keys import ModelKey, rope_scaling
 from localllm.errors import UnsupportedModelError
 from localllm.gguf_file.format import ValueType

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from localllm.conversion.config import ModelConfig
-from localllm.conversion.families import shapes
 from localllm.conversion.family import Family
 from localllm.conversion.keys import COMMON_KEYS, GIVEN_HEAD_SIZE_KEYS, ModelKey, from_config
+from localllm.conversion.tables import shapes
 from localllm.gguf_file.format import ValueType
 
 OLMO2 = Family(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from localllm.conversion.config import ModelConfig
-from localllm.conversion.families.qwen import QWEN2, QWEN3
+from localllm.conversion.families.qwen2 import QWEN2
+from localllm.conversion.families.qwen3 import QWEN3
 from localllm.conversion.keys import SECTIONS_KEY, ModelKey, sectioned_rope
 from localllm.errors import UnsupportedModelError
 from localllm.gguf_file.format import ValueType

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from localllm.conversion.families import shapes
 from localllm.conversion.family import Family
 from localllm.conversion.keys import LAYER_NORM_KEYS, UNUSUAL_THETA_KEY, ModelKey, unscaled_rope
+from localllm.conversion.tables import shapes
 from localllm.gguf_file.format import ValueType
 
 STABLELM = Family(

@@ -40,6 +40,10 @@ WITHOUT_ROPE = _names("""
 ROTATE_IN_SECTIONS = _names("""
     paddleocr qwen2vl qwen3tts qwen3vl qwen3vlmoe qwen35 qwen35moe qwen4exp
 """)
+# the last layers may use keys and values of the last two before them, one with a window and one without
+SHARE_KEYS = _names("gemma4")
+# keep one compressed vector of each token in place of keys and values
+LATENT = _names("deepseek2 deepseek32 glm-dsa")
 # must have experts, and assert it
 NEED_EXPERTS = _names("""
     bailingmoe2 glm4moe grovemoe llada-moe smallthinker

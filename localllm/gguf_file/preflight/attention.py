@@ -9,6 +9,7 @@ from localllm.gguf_file.preflight.architectures import (
     EQUAL_HEADS,
     ROTATE_IN_SECTIONS,
     ROTATE_WHOLE_HEADS,
+    SHARE_KEYS,
     WITHOUT_ROPE,
 )
 from localllm.gguf_file.preflight.numbers import MAX_SIZE, by_layer, number, numbers, stretched
@@ -20,7 +21,7 @@ _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 def attention_problem(header: GGUFHeader) -> str | None:
     """Return what is wrong with the numbers of attention."""
-    return _heads(header) or _rotation(header) or _scaling(header) or _window(header)
+    return _heads(header) or _rotation(header) or _scaling(header) or _window(header) or _sharing(header)
 
 
 def _heads(header: GGUFHeader) -> str | None:
@@ -118,3 +119,21 @@ def _window(header: GGUFHeader) -> str | None:
     else:
         is_empty = pattern == 1 and not isinstance(pattern, bool)
     return "it has a sliding window for none of its layers" if is_empty else None
+
+
+def _sharing(header: GGUFHeader) -> str | None:
+    """A layer without keys of its own takes those of the last two that have some: one of either kind."""
+    if header.architecture not in SHARE_KEYS or not header.tensors:
+        return None
+    layers = header.architecture_integer("block_count") or 0
+    shared = header.architecture_integer("attention.shared_kv_layers") or 0
+    own = layers - shared
+    if not 2 <= own <= layers:
+        return f"it claims that {shared} of {layers} layers use the keys of others, which two must have"
+    windows = [*by_layer(header, "attention.sliding_window_pattern"), *[0] * layers]
+    for window, back in ((True, 2), (False, 1)):
+        wanted = any(bool(flag) is window for flag in windows[own:layers])
+        if wanted and bool(windows[own - back]) is not window:
+            kind = "with" if window else "without"
+            return f"its layers {kind} a sliding window have no keys to share"
+    return None

@@ -7,9 +7,11 @@ import math
 from localllm.gguf_file.header import GGUFHeader
 from localllm.gguf_file.preflight.architectures import NEED_EXPERTS, UNIFORM
 from localllm.gguf_file.preflight.attention import attention_problem
+from localllm.gguf_file.preflight.latent import latent_problem
 from localllm.gguf_file.preflight.numbers import MAX_LAYERS, MAX_SIZE, by_layer, number
 
 _MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS
+_MAX_GATE = 4  # LLAMA_EXPERT_GATING_FUNC_TYPE_SQRT_SOFTPLUS
 _REQUIRED = ("block_count", "context_length", "embedding_length")
 _EPSILONS = ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon")
 
@@ -20,6 +22,7 @@ def hyperparameter_problem(header: GGUFHeader) -> str | None:
         _missing(header)
         or _sizes(header)
         or attention_problem(header)
+        or latent_problem(header)
         or _epsilon(header)
         or _experts(header)
     )
@@ -68,6 +71,9 @@ def _experts(header: GGUFHeader) -> str | None:
         return f"it claims to use {used} of {total} experts"
     if total == 0 and header.architecture in NEED_EXPERTS:
         return f"it has no experts, which {header.architecture} models need"
+    gate = header.architecture_integer("expert_gating_func") or 0
+    if total and not 0 <= gate <= _MAX_GATE:
+        return f"it asks for unknown way {gate} to choose experts"
     return _expert_groups(header, total)
 
 

@@ -47,9 +47,21 @@ NORMS_BEFORE: Shapes = {
     "blk.{layer}.attn_norm.weight": lambda c: (c.hidden,),
     "blk.{layer}.ffn_norm.weight": lambda c: (c.hidden,),
 }
+NORMS_AROUND_ATTENTION: Shapes = {
+    "blk.{layer}.attn_norm.weight": lambda c: (c.hidden,),
+    "blk.{layer}.post_attention_norm.weight": lambda c: (c.hidden,),
+}
 NORMS_AFTER: Shapes = {
     "blk.{layer}.post_attention_norm.weight": lambda c: (c.hidden,),
     "blk.{layer}.post_ffw_norm.weight": lambda c: (c.hidden,),
+}
+
+# what joins the hidden state to the embedding of the next token, in layers for multi-token prediction
+PREDICTION: Shapes = {
+    "blk.{mtp}.nextn.eh_proj.weight": lambda c: (2 * c.hidden, c.hidden),
+    "blk.{mtp}.nextn.enorm.weight": lambda c: (c.hidden,),
+    "blk.{mtp}.nextn.hnorm.weight": lambda c: (c.hidden,),
+    "blk.{mtp}.nextn.shared_head_norm.weight": lambda c: (c.hidden,),
 }
 
 

@@ -1,0 +1,1 @@
+"""Rows that the tables of several families share, each file about one idea."""
