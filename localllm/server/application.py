@@ -83,7 +83,9 @@ def _readable(serving: Serving) -> list[Route]:
 
 
 def _described(model: Served) -> dict[str, object]:
-    return {"id": model.name, "object": "model", "created": model.since, "owned_by": _OWNER}
+    """Return what the API tells of a model, and of a loaded one how many tokens a request may take."""
+    known = {} if model.engine is None else {"context_length": model.engine.context_size}
+    return {"id": model.name, "object": "model", "created": model.since, "owned_by": _OWNER, **known}
 
 
 async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
