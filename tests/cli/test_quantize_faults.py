@@ -73,7 +73,8 @@ class Scene:
 
     @property
     def environment(self) -> dict[str, str]:
-        return environment({"TMPDIR": str(self.temporary), "LOCALLLM_HOME": str(self.root / "home")})
+        slow = {"LOCALLLM_KERNELS": "off"}  # there must be time for something to happen
+        return environment({"TMPDIR": str(self.temporary), "LOCALLLM_HOME": str(self.root / "home"), **slow})
 
     def contents(self) -> dict[str, str]:
         """Return every file with a checksum; directories, links and pipes have none.
