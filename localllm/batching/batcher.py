@@ -21,6 +21,7 @@ from localllm.native.context import Context, Piece
 from localllm.native.model import Model
 
 _TURN = 4  # every so many batches belong to the first to come, however many others have less to read
+_AT_ONCE = 64  # tokens: a prompt so short is not worth cutting up
 _RECENT = 0.1  # weight of the last request in the average
 
 Part = tuple[Answer, Piece]
@@ -114,7 +115,9 @@ class Batcher:
         ]
         room = self._context.batch_size - len(parts)
         budget = self._pace.slice_tokens
-        for answer in self._readers(answers):
+        for number, answer in enumerate(self._readers(answers)):
+            if number == 0 and answer.unread <= _AT_ONCE:
+                budget = max(budget, answer.unread)
             count = min(answer.unread, budget, room)
             if count > 0:
                 parts.append((answer, _slice(answer, count)))
