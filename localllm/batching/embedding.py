@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK_TOKENS = 512
-_LOGIT_BYTES = (
-    256 * 1024 * 1024
-)  # llama.cpp keeps a row of logits for every token, although nobody wants them
+# llama.cpp keeps a row of logits for every token, although nobody wants them
+_LOGIT_BYTES = 256 * 1024 * 1024
 _SEQUENCES = 16
 
 
