@@ -22,7 +22,10 @@ from tests.cli.terminal import (
 )
 
 GREEDY = ("--temperature", "0")
-ENDLESS = ("--temperature", "2", "--top-p", "1", "--top-k", "0", "--min-p", "0", "--seed", "3")
+ENDLESS = (  # without the tokens that end an answer
+    *("--temperature", "2", "--top-p", "1", "--top-k", "0", "--min-p", "0", "--seed", "3"),
+    *("--logit-bias", "0=-100", "--logit-bias", "2=-100"),
+)
 
 
 def saved_messages() -> list[dict[str, str]]:
