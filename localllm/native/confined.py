@@ -105,7 +105,7 @@ class _Child:
 
     def call(self, entry: str, arguments: dict[str, Any], seconds: float) -> Any:
         if not self._ready:
-            self._answer(_START_SECONDS, "start")
+            self._answer(_START_SECONDS, "start", patience=1)
             self._ready = True
         request = json.dumps({"entry": entry, "arguments": arguments, "seconds": seconds}).encode()
         try:
@@ -115,7 +115,7 @@ class _Child:
         except OSError:
             self.stop()
             raise ConfinementError("ended unexpectedly", stopped=True) from None
-        answer = self._answer(seconds, "finish")
+        answer = self._answer(seconds, "finish", patience=_PATIENCE)
         if "error" in answer:
             raise ConfinementError(answer["error"])
         return answer["result"]
@@ -128,17 +128,20 @@ class _Child:
                 with contextlib.suppress(OSError, ValueError):
                     pipe.close()
 
-    def _answer(self, seconds: float, what: str) -> dict[str, Any]:
-        """Wait for a line from the child; stop it and raise when none comes."""
-        began, used = time.monotonic(), self._processor_seconds()
+    def _answer(self, seconds: float, what: str, *, patience: float) -> dict[str, Any]:
+        """Wait for a line from the child; stop it and raise when none comes.
+
+        It may take `seconds` of a processor's time, and `patience` times as long by the clock.
+        """
+        began = time.monotonic()
+        used: float | None = None  # before; most answers come sooner than anybody needs to look
         while True:
             try:
                 line = self._answers.get(timeout=min(_LOOK_SECONDS, seconds))
             except queue.Empty:
                 waited = time.monotonic() - began
-                if waited >= _PATIENCE * seconds or (
-                    waited >= seconds and self._processor_seconds() - used >= seconds
-                ):
+                used = self._processor_seconds() - waited if used is None else used
+                if waited >= patience * seconds or self._processor_seconds() - used >= seconds:
                     reason = f"did not {what} within {seconds:g} seconds"
                 elif self._is_too_large():
                     reason = "takes too much memory"
