@@ -7,7 +7,6 @@ Q2_K and 6 % of Q4_K, but in few or none of the other types. So one type that di
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from localllm.gguf_file.format import TENSOR_TYPES_BY_NAME, TensorType
 from localllm.native.library import ggml
+from localllm.publication import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,8 +70,7 @@ def _memory(identity: str) -> Path:
 
 
 def _remember(place: Path, answer: str) -> None:
-    part = place.with_name(f".{place.name}.part-{os.getpid()}")
     with suppress(OSError):  # then the next run finds out again
         place.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(answer, encoding="ascii")
-        part.replace(place)
+        with replacing(place) as part:
+            part.write_text(answer, encoding="ascii")

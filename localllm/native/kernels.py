@@ -146,9 +146,7 @@ def _library() -> tuple[Any, str]:
         digest = hashlib.sha256(LIBRARY.read_bytes()).hexdigest()
         built = DIGEST.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
-        raise _UnusableError(
-            "not built: that takes an x86-64 processor and, at installation, a C compiler"
-        ) from None
+        raise _UnusableError(_NOT_BUILT) from None
     except OSError as error:
         raise _UnusableError(f"{name} cannot be read: {error.strerror}") from None
     if digest != built:
