@@ -219,6 +219,14 @@ def test_models_are_listed_and_found() -> None:
     listed = served.get("/v1/models").json
     assert [model["id"] for model in listed["data"]] == ["m"]
     assert served.get("/v1/models/m").json == listed["data"][0]
+    assert "context_length" not in listed["data"][0]  # nobody asked it anything yet
+
+
+def test_a_loaded_model_tells_how_much_a_request_may_take() -> None:
+    engine = DoubleEngine()
+    served = client(engine)
+    assert served.ask(messages("x")).status == 200
+    assert served.get("/v1/models/m").json["context_length"] == engine.context_size
 
 
 @pytest.mark.parametrize(
