@@ -144,6 +144,11 @@ LISTED = [
         "its code is the status again; here it is the API's word, with the field",
     ),
     ("models", r"models.*|data.*\.(aliases|meta).*", "what llama-server's own pages read"),
+    (
+        "models",
+        r"data.*\.context_length",
+        "what a request may take: `chat --api-base` reads it, others pass over it",
+    ),
     (".*", r"(.*\.)?logprobs\..*\.id", "the API does not tell the ids of tokens"),
     (
         "chat, n|text, several",
