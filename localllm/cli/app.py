@@ -41,6 +41,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit status; every understandable failure is shown here."""
+    Output.current = None  # of a command before this one in the same process
     try:
         status = _run(arguments)
         sys.stdout.flush()

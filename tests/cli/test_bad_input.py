@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from localllm.cli.app import run
 from tests.cli.process import files_below, localllm
 
 CASES = {
@@ -95,3 +96,12 @@ def test_errors_as_json(workplace: Path) -> None:
     assert answer["error"]["code"] == "invalid-gguf"
     assert "truncated" in answer["error"]["message"]
     assert result.stderr == ""
+
+
+def test_a_command_is_not_taken_for_the_one_before(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", "no-such-file.gguf", "--json"]) == 1
+    assert "inspect" in capsys.readouterr().out
+    assert run(["serve"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "MODEL" in printed.err
