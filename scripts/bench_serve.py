@@ -171,10 +171,10 @@ def short_prompts(server: Server, seed: int, long_tokens: int) -> tuple[float, f
     reading.start()
     time.sleep(alone)
     while reading.is_alive():
-        seconds = server.complete(words(24, seed + 10 + len(beside)), 1, 0).text_seconds
-        if reading.is_alive():
-            beside.append(seconds)
-    return alone, statistics.median(beside) if beside else float("nan")
+        beside.append(server.complete(words(24, seed + 10 + len(beside)), 1, 0).text_seconds)
+    if len(beside) > 1:
+        beside.pop()  # the end of the long one came first; alone, it is all there is
+    return alone, statistics.median(beside)
 
 
 def one_round(servers: list[Server], arguments: argparse.Namespace, number: int) -> dict[str, float]:

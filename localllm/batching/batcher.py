@@ -2,6 +2,8 @@
 
 A batch has the next token of each answer that speaks, and a slice of the prompts that are being read: of
 that with the least left, so that short ones do not wait for long ones, and in turn of the first to come.
+Where only long prompts are read the slice is larger, and gives way to a short prompt that comes meanwhile:
+the batch is broken off and begun again behind it, but not twice in a row.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from localllm.batching.requests import Delta
 from localllm.batching.slots import Slots
 from localllm.batching.totals import Totals
 from localllm.errors import GenerationError, LocalLLMError
-from localllm.native.context import Context, Piece
+from localllm.native.context import Context, InterruptedDecodeError, Piece
 from localllm.native.model import Model
 
 _TURN = 4  # every so many batches belong to the first to come, however many others have less to read
@@ -40,6 +42,8 @@ class Batcher:
         self._cells = cells
         self._totals = totals
         self._batches = 0
+        self._gives_way = False  # the batch that is decoded
+        self._gave_way = False  # the slice before the next one
         self._pace = Pace(context.batch_size, alone=len(slots) == 1)
 
     @property
@@ -60,7 +64,7 @@ class Batcher:
     def tick(self) -> None:
         """Drop what was cancelled, begin what can begin, decode one batch and tell what came of it.
 
-        Raise InterruptedDecodeError when `Context.interrupt` ended it.
+        `Context.interrupt` ends it early, and nothing has come of it then.
         """
         for job in {answer.job for answer in self._slots.answers if answer.job.ticket.is_over}:
             self._drop(job)
@@ -68,6 +72,11 @@ class Batcher:
         parts = self._plan()
         if parts:
             self._advance(parts)
+
+    def make_way(self, job: Job) -> None:
+        """Break off a batch that gives way, if that helps the new `job`; called from any thread."""
+        if self._gives_way and len(job.prompt) <= _AT_ONCE and self.free_slots:
+            self._context.interrupt()
 
     def fail_all(self, error: LocalLLMError) -> None:
         """End all that has begun."""
@@ -114,16 +123,31 @@ class Batcher:
             if answer.is_speaking
         ]
         room = self._context.batch_size - len(parts)
-        budget = self._pace.slice_tokens
-        for number, answer in enumerate(self._readers(answers)):
-            if number == 0 and answer.unread <= _AT_ONCE:
-                budget = max(budget, answer.unread)
+        readers = self._readers(answers)
+        budget = self._budget(readers, is_alone=not parts)
+        for answer in readers:
             count = min(answer.unread, budget, room)
             if count > 0:
                 parts.append((answer, _slice(answer, count)))
             budget -= count
             room -= count
         return parts
+
+    def _budget(self, readers: Sequence[Answer], *, is_alone: bool) -> int:
+        """Return how many tokens of prompts the next batch may have; decide whether it gives way."""
+        self._gives_way = False
+        budget = self._pace.slice_tokens
+        if not readers:
+            return budget
+        if readers[0].unread <= _AT_ONCE:
+            return max(budget, readers[0].unread)
+        if self._gave_way:  # those who read a long prompt must get on, too
+            self._gave_way = False
+            return budget
+        if is_alone and not self._model.is_recurrent and all(it.unread > _AT_ONCE for it in readers):
+            self._gives_way = True
+            return self._pace.yielding_tokens
+        return budget
 
     def _readers(self, answers: Sequence[Answer]) -> list[Answer]:
         """Return those who read in the order in which they are read."""
@@ -136,6 +160,9 @@ class Batcher:
         started = time.perf_counter()
         try:
             done = self._context.decode_pieces([piece for _, piece in parts])
+        except InterruptedDecodeError:
+            self._break_off(parts)
+            return
         except GenerationError as error:
             self._advance_one_by_one(parts, error)
             return
@@ -145,9 +172,18 @@ class Batcher:
         seconds = time.perf_counter() - started
         tokens = sum(len(piece.tokens) for _, piece in parts)
         self._pace.learn(tokens, seconds)
+        if self._gives_way:
+            self._pace.note(gave_way=False)
         self._totals.decode_calls += 1
         self._totals.decode_seconds += seconds
         self._speak(parts)
+
+    def _break_off(self, parts: Sequence[Part]) -> None:
+        """Bring the cache back to what it held before a batch that was interrupted."""
+        self._gave_way = self._gives_way
+        self._pace.note(gave_way=True)
+        for answer, _ in parts:
+            self._slots.repair(answer.slot)
 
     def _advance_one_by_one(self, parts: Sequence[Part], error: GenerationError) -> None:
         """Go on after a failure with those who are well without the others."""

@@ -184,6 +184,7 @@ class BatchedEngine(Described):
             except UnavailableError as error:
                 self._totals.refused_requests += isinstance(error, QueueFullError)
                 raise
+            self._worker.make_way(job)
         return ticket
 
     def embed(self, prompts: Sequence[Sequence[int]]) -> Embedding:

@@ -2,13 +2,15 @@
 
 A short prompt that arrives meanwhile waits for half a slice on the average before it is read, and now and
 then for a whole one more. For that to take no more than twice the time it takes alone, a slice takes as long
-as a short prompt does. Where all is fast nobody notices, and larger slices save time.
+as a short prompt does. Where all is fast nobody notices, and larger slices save time. A slice that gives way
+to who comes may be larger, too, the longer nobody came: what was read of it is lost.
 """
 
 from __future__ import annotations
 
 _SHORT_PROMPT = 24  # tokens
 _UNNOTICED_SECONDS = 0.005
+_UNDISTURBED = 128  # tokens: more in a batch are hardly read faster
 _STEP = 8  # tokens; what the routines for matrices like
 _FEW_TOKENS = 16  # fewer in a batch take as long as one, nearly
 _MEMORY = 0.8  # share of the past in the averages
@@ -20,7 +22,7 @@ class Pace:
     def __init__(self, most: int, *, alone: bool = False) -> None:
         self._most = most
         self._alone = alone
-        self._slice = _SHORT_PROMPT
+        self._slice = self._undisturbed = _SHORT_PROMPT
         self._step_seconds = 0.0
         self._token_seconds = 0.0
 
@@ -28,6 +30,15 @@ class Pace:
     def slice_tokens(self) -> int:
         """Return how many tokens of prompts the next batch may have."""
         return self._most if self._alone else min(self._slice, self._most)
+
+    @property
+    def yielding_tokens(self) -> int:
+        """Return how many the next batch may have when it gives way to who comes."""
+        return min(max(self.slice_tokens, self._undisturbed), self._most)
+
+    def note(self, *, gave_way: bool) -> None:
+        """Take into account whether a batch that gives way had to."""
+        self._undisturbed = _SHORT_PROMPT if gave_way else min(2 * self._undisturbed, _UNDISTURBED)
 
     def learn(self, tokens: int, seconds: float) -> None:
         """Take into account that a batch of `tokens` took `seconds`."""

@@ -6,9 +6,10 @@ import threading
 import time
 
 from localllm.batching.batcher import Batcher
+from localllm.batching.job import Job
 from localllm.batching.line import Line
 from localllm.errors import UnavailableError
-from localllm.native.context import Context, InterruptedDecodeError
+from localllm.native.context import Context
 
 
 class Worker:
@@ -34,6 +35,10 @@ class Worker:
         """Return how many answers could begin at once."""
         return self._batcher.free_slots
 
+    def make_way(self, job: Job) -> None:
+        """Let a job that has come begin soon."""
+        self._batcher.make_way(job)
+
     def stop(self, grace_seconds: float) -> None:
         """End the thread: what waits fails now, what runs when it has not ended in `grace_seconds`."""
         error = UnavailableError("the engine is stopping")
@@ -53,8 +58,6 @@ class Worker:
         try:
             while self._has_work():
                 self._batcher.tick()
-        except InterruptedDecodeError:
-            pass
         except BaseException as failure:
             error = UnavailableError(f"the engine broke: {failure!r}")
             raise
