@@ -10,6 +10,7 @@ from localllm.batching.requests import (
     Usage,
 )
 from localllm.batching.ticket import Ticket
+from localllm.batching.totals import Totals
 from localllm.engine.prompts import Prompt
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "Prompt",
     "Ticket",
     "TokenChoice",
+    "Totals",
     "Usage",
 ]

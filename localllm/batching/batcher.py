@@ -41,6 +41,7 @@ class Batcher:
         self._line = line
         self._cells = cells
         self._totals = totals
+        self.job_seconds = 1.0  # what a finished request takes on the average, of late
         self._batches = 0
         self._gives_way = False  # the batch that is decoded
         self._gave_way = False  # the slice before the next one
@@ -252,7 +253,7 @@ class Batcher:
             return
         if job.is_done:
             self._totals.finished_requests += 1
-            self._totals.job_seconds += _RECENT * (job.age_seconds - self._totals.job_seconds)
+            self.job_seconds += _RECENT * (job.age_seconds - self.job_seconds)
             delta = Delta(delta.index, delta.text, delta.choices, delta.finish_reason, job.usage())
         news.append((job, delta))
 

@@ -68,12 +68,14 @@ class Embedder:
         self._lock = threading.Lock()
         self._context: Context | None = None
         self._is_closed = False
+        self.tokens = 0  # embedded until now
 
     def embed(self, prompts: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
         """Return a vector of length 1 for each prompt of 1 to `longest` tokens."""
         with self._lock:
             context = self._ready()
             vectors = [self._raw(context, group) for group in self._groups(prompts, context.batch_size)]
+            self.tokens += sum(map(len, prompts))
         return [_normalised(vector) for group in vectors for vector in group]
 
     def close(self) -> None:

@@ -100,21 +100,11 @@ class BatchedEngine(Described):
     @property
     def load(self) -> Load:
         """Return what it is doing now, and its totals."""
-        totals = self._totals
         return Load(
             slots=self.parallel,
             busy_slots=self._worker.busy_slots if self._worker else 0,
             queued_requests=self._line.length,
-            requests=totals.requests,
-            finished_requests=totals.finished_requests,
-            cancelled_requests=totals.cancelled_requests,
-            failed_requests=totals.failed_requests,
-            refused_requests=totals.refused_requests,
-            prompt_tokens=totals.prompt_tokens,
-            cached_tokens=totals.cached_tokens,
-            completion_tokens=totals.completion_tokens,
-            decode_calls=totals.decode_calls,
-            decode_seconds=totals.decode_seconds,
+            totals=self._totals + Totals(prompt_tokens=self._embedder.tokens if self._embedder else 0),
         )
 
     # prompts --------------------------------------------------------------------------------
@@ -235,7 +225,7 @@ class BatchedEngine(Described):
 
     def _retry_after(self, waiting: int) -> int:
         """Estimate in how many seconds one of the `waiting` requests gets a slot."""
-        seconds = self._totals.job_seconds * (waiting + 1) / self.parallel
+        seconds = self._worker.job_seconds * (waiting + 1) / self.parallel if self._worker else 0
         return max(1, min(_LONGEST_WAIT_SECONDS, round(seconds)))
 
     def _make_embedder(self) -> Embedder | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from localllm.batching.totals import Totals
 from localllm.engine.chunks import FinishReason
 from localllm.engine.options import SamplingOptions
 from localllm.errors import UsageError
@@ -77,24 +78,12 @@ class Delta:
 
 @dataclass(frozen=True)
 class Load:
-    """What the engine is doing, and its totals since it was made.
-
-    `prompt_tokens` are those of all prompts, `cached_tokens` those of them that were not read again.
-    """
+    """What the engine is doing, and its `totals` since it was made."""
 
     slots: int
     busy_slots: int
     queued_requests: int
-    requests: int
-    finished_requests: int
-    cancelled_requests: int
-    failed_requests: int
-    refused_requests: int
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    decode_calls: int
-    decode_seconds: float
+    totals: Totals
 
 
 @dataclass(frozen=True)

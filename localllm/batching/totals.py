@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass
 class Totals:
-    """Counts; `job_seconds` is what a finished request takes on the average, of late."""
+    """Counts; what several engines did can be added.
+
+    `prompt_tokens` are those of all prompts and embedded texts, `cached_tokens` those of them that were not
+    read again; `decode_seconds` is the time that the `decode_calls` for answers took.
+    """
 
     requests: int = 0
     finished_requests: int = 0
@@ -19,4 +23,6 @@ class Totals:
     completion_tokens: int = 0
     decode_calls: int = 0
     decode_seconds: float = 0.0
-    job_seconds: float = 1.0
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(Totals)))

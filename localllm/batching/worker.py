@@ -35,6 +35,11 @@ class Worker:
         """Return how many answers could begin at once."""
         return self._batcher.free_slots
 
+    @property
+    def job_seconds(self) -> float:
+        """Return what a request takes on the average, of late."""
+        return self._batcher.job_seconds
+
     def make_way(self, job: Job) -> None:
         """Let a job that has come begin soon."""
         self._batcher.make_way(job)

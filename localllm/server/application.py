@@ -9,7 +9,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from localllm.batching import Load
 from localllm.server.catalogue import Catalogue, Served
 from localllm.server.chat import chat
 from localllm.server.embedding import embed
@@ -33,10 +32,7 @@ _PREFLIGHT_SECONDS = 600
 def application(catalogue: Catalogue, settings: ServerSettings) -> ASGIApp:
     """Return the server as an ASGI application."""
 
-    def loads() -> dict[str, Load | None]:
-        return {model.name: model.engine.load if model.engine else None for model in catalogue.models}
-
-    serving = Serving(catalogue, Metrics(loads))
+    serving = Serving(catalogue, Metrics(catalogue.models))
     routes = [
         Route(path, Endpoint(handler, serving, settings.max_body_bytes), methods=["POST"])
         for path, handler in _HANDLERS.items()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import PurePath
 
+from localllm.batching import Load, Totals
 from localllm.errors import QueueFullError, UnavailableError, UsageError
 from localllm.refs import ModelRef, RefKind
 from localllm.server.api_error import ApiError, shutting_down
@@ -28,6 +29,23 @@ class Served:
         self.loading: asyncio.Task[Engine] | None = None
         self.unloading: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self._past = Totals()
+
+    @property
+    def load(self) -> Load | None:
+        """Return what its engine is doing."""
+        return None if self.engine is None else self.engine.load
+
+    @property
+    def totals(self) -> Totals:
+        """Return what all its engines did."""
+        return self._past if self.engine is None else self._past + self.engine.load.totals
+
+    def take_engine(self) -> Engine | None:
+        """Return the engine, which is its no longer."""
+        self._past = self.totals
+        engine, self.engine = self.engine, None
+        return engine
 
     @property
     def aliases(self) -> Iterator[str]:
@@ -142,7 +160,7 @@ class Catalogue:
     async def _unload(self, model: Served, grace_seconds: float) -> None:
         if model.loading is not None:
             await asyncio.wait([model.loading])
-        engine, model.engine = model.engine, None
+        engine = model.take_engine()
         try:
             if engine is not None:
                 await asyncio.to_thread(engine.close, grace_seconds)

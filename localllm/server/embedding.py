@@ -28,7 +28,6 @@ async def embed(serving: Serving, body: Body, stack: AsyncExitStack) -> Body:
         {"object": "embedding", "index": index, "embedding": write(vector)}
         for index, vector in enumerate(embedded.vectors)
     ]
-    serving.metrics.embedded(model.name, embedded.tokens)
     usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
     return {"object": "list", "data": data, "model": model.name, "usage": usage}
 

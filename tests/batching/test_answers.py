@@ -59,9 +59,9 @@ def test_more_answers_than_slots_come_in_turn(engine: BatchedEngine, n: int) -> 
 
 
 def test_the_prompt_of_several_answers_is_read_once(engine: BatchedEngine) -> None:
-    before = engine.load
+    before = engine.load.totals
     ask(engine, "Who are you?", GREEDY.changed(n=4, max_tokens=1)).wait()
-    after = engine.load
+    after = engine.load.totals
     assert after.decode_calls == before.decode_calls + 1
 
 
@@ -149,7 +149,7 @@ def test_what_makes_no_sense_is_refused_at_once(engine: BatchedEngine) -> None:
         ask(engine, [99999999])
     with pytest.raises(GenerationError, match="empty"):
         ask(engine, [])
-    assert engine.load.requests == 0
+    assert engine.load.totals.requests == 0
 
 
 def test_a_grammar_that_cannot_be_followed_ends_its_request_alone(
@@ -168,5 +168,5 @@ def test_a_grammar_that_cannot_be_followed_ends_its_request_alone(
     failing, fine = ask(engine, "hi", GREEDY.changed(n=3)), ask(engine, "Who are you?")
     assert isinstance(failing.wait().error, GenerationError)
     assert fine.wait().text
-    assert engine.load.failed_requests == 1
+    assert engine.load.totals.failed_requests == 1
     assert engine.load.busy_slots == 0

@@ -68,7 +68,7 @@ def test_a_listener_that_fails_loses_its_own_request_alone(demo_path: Path) -> N
         watch.go_on()
         assert fine.wait().text
         assert ask(engine, "hi").wait().text
-        assert engine.load.cancelled_requests == 1
+        assert engine.load.totals.cancelled_requests == 1
     assert complaints(events) == 1
 
 
@@ -112,8 +112,8 @@ def test_nothing_is_left_of_requests(engine: BatchedEngine) -> None:
             if not client.ticket.is_cancelled:
                 client.wait()
     load = engine.load
-    assert load.requests == 600
-    assert load.finished_requests + load.cancelled_requests == 600
+    assert load.totals.requests == 600
+    assert load.totals.finished_requests + load.totals.cancelled_requests == 600
     del clients, client
     ask(engine, "hi", quick).wait()
     gc.collect()

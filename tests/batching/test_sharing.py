@@ -92,7 +92,7 @@ def test_cancelling_frees_the_slot_before_the_next_batch(demo_path: Path) -> Non
         assert not speaking[1].over.is_set()
         speaking[1].ticket.cancel()
         assert ask(engine, "hi").wait().text
-        assert engine.load.cancelled_requests == 2
+        assert engine.load.totals.cancelled_requests == 2
         assert engine.load.busy_slots == 0
 
 
@@ -156,7 +156,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(demo_path: Path) -> No
         with pytest.raises(QueueFullError, match="2 requests are waiting") as refused:
             ask(engine, "hi")
         assert 1 <= refused.value.retry_after_seconds <= 60
-        assert engine.load.refused_requests == 1
+        assert engine.load.totals.refused_requests == 1
         speaking.ticket.cancel()
         assert all(client.wait().text for client in waiting)
 

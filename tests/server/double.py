@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from localllm.batching import Delta, Embedding, GenerationRequest, Load, Prompt, TokenChoice, Usage
+from localllm.batching import Delta, Embedding, GenerationRequest, Load, Prompt, TokenChoice, Totals, Usage
 from localllm.engine import FinishReason
 from localllm.errors import LocalLLMError, PromptTooLongError, UnavailableError
 
@@ -48,7 +48,7 @@ class DoubleEngine:
     @property
     def load(self) -> Load:
         busy = sum(not ticket.cancelled for ticket in self.tickets)
-        return Load(4, busy, 0, len(self.asked), 0, 0, 0, 0, 0, 0, 0, 0, 0.0)
+        return Load(4, busy, 0, Totals(requests=len(self.asked)))
 
     def chat_prompt(
         self,

@@ -55,12 +55,12 @@ def exchange(server: Server, data: bytes) -> tuple[int, bytes]:
         return answered(opened)
 
 
-def counter(server: Server, name: str, key: str = "none") -> float:
-    """Return the sum of a metric's values."""
+def counter(server: Server, name: str, key: str = "none", labels: str = "") -> float:
+    """Return the sum of a metric's values where `labels` is among the labels."""
     asked = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"
     _, text = exchange(server, asked.encode())
     lines = [line for line in text.decode().splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if labels in line)
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:

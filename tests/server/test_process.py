@@ -116,12 +116,18 @@ def _dot(left: list[float], right: list[float]) -> float:
 
 def test_a_client_that_leaves_frees_its_slot(server: Server) -> None:
     for body in ({**ENDLESS, "stream": True}, ENDLESS):
-        finished = counter(server, "localllm_completion_tokens_total")
+        before = outcomes(server)
         with connection(server) as opened:
             opened.sendall(request(body))
             wait_until(lambda: counter(server, "localllm_busy_slots") == 1)
         wait_until(lambda: counter(server, "localllm_busy_slots") == 0)
-        assert counter(server, "localllm_completion_tokens_total") == finished  # it was not completed
+        assert outcomes(server) == {**before, "cancelled": before["cancelled"] + 1}
+
+
+def outcomes(server: Server) -> dict[str, float]:
+    """Return how many requests ended how."""
+    kinds = ("finished", "cancelled", "failed", "refused")
+    return {kind: counter(server, "localllm_requests_total", labels=f'outcome="{kind}"') for kind in kinds}
 
 
 def test_a_body_of_fifty_megabytes_is_refused(server: Server) -> None:
@@ -211,6 +217,7 @@ def test_several_models_are_loaded_when_asked_for_and_leave(demo_gguf: Path, tmp
         client.chat.completions.create(**{**SHORT, "model": "other-Q8_0"})
         assert counter(several, "localllm_model_loaded", key) == 1
         wait_until(lambda: counter(several, "localllm_model_loaded", key) == 0)
+        assert counter(several, "localllm_completion_tokens_total", key) == SHORT["max_tokens"]
         with ThreadedAsks(client, 3) as asks:
             assert asks.failures == []
         log = several.log.read_text()
