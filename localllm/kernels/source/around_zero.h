@@ -76,53 +76,118 @@ INLINE uint8_t level_found(int half, float x, const fit *found, int lane)
     return (uint8_t)(clamp(nearest_int(found->iscale[0][lane] * x), -half, half - 1) + half);
 }
 
-/* Each step of the next search waits for the one before, so twice as many lanes go through it at a time. */
-enum { MANY = 2 * LANES };
+/* Each step of the next search waits for the one before, so twice as many lanes go through it at a time. Five
+ * sweeps are allowed, but four of five sub-blocks are done after one: those that are not are brought together
+ * out of a pool, so that they do not take the others through all of theirs. */
+enum { MANY = 2 * LANES, POOL = 128, SWEEPS = 5, POOLED_BLOCKS = POOL / 16 };
+
+typedef struct {
+    ALIGNED float x[16][POOL], levels[16][POOL];
+    ALIGNED float sum_lx[1][POOL], sum_l2[1][POOL]; /* of those levels */
+    ALIGNED float changed[1][POOL];                 /* 0 where the last sweep left all levels as they were */
+} pool;
 
 #define EACH_OF_MANY for (int v = 0; v < 2 * VECTORS; v++)
+#define FROM(array, i) v_load(&(array)[i][from + v * WIDTH])
+#define BACK(array, i, value) v_store(&(array)[i][from + v * WIDTH], value)
 
-/* ggml's make_q3_quants: levels are changed one at a time while that lessens the error. They stay in `levels`,
- * from 0 to 7, since they are made from no single scale. */
-INLINE void find_scale_and_levels(float (*x)[MANY], float (*levels)[MANY], float (*scale)[MANY])
+/* The levels of MANY sub-blocks, from -4 to 3, with the scale that the largest weight gives. */
+INLINE void begin_levels(pool *p, int from)
 {
-    floats most[2 * VECTORS], sum_lx[2 * VECTORS], sum_l2[2 * VECTORS];
     EACH_OF_MANY {
-        most[v] = v_largest(&x[0][v * WIDTH], MANY);
-        sum_lx[v] = sum_l2[v] = v_all(0);
+        const floats most = v_largest(&p->x[0][from + v * WIDTH], POOL);
+        floats sum_lx = v_all(0), sum_l2 = v_all(0);
         for (int i = 0; i < 16; i++) {
-            const floats w = AT(x, i) * AT(x, i);
-            const floats l = v_clamp(v_nearest(v_all(-4) / most[v] * AT(x, i)), -4, 3);
-            PUT(levels, i, l);
-            sum_lx[v] += w * AT(x, i) * l;
-            sum_l2[v] += w * l * l;
+            const floats x = FROM(p->x, i), w = x * x;
+            const floats l = v_clamp(v_nearest(v_all(-4) / most * x), -4, 3);
+            BACK(p->levels, i, l);
+            sum_lx += w * x * l;
+            sum_l2 += w * l * l;
+        }
+        BACK(p->sum_lx, 0, sum_lx);
+        BACK(p->sum_l2, 0, sum_l2);
+    }
+}
+
+/* Change the levels of MANY sub-blocks, one level after the other, where that lessens the error. */
+INLINE void sweep(pool *p, int from)
+{
+    floats sum_lx[2 * VECTORS], sum_l2[2 * VECTORS];
+    mask changed[2 * VECTORS];
+    EACH_OF_MANY {
+        sum_lx[v] = FROM(p->sum_lx, 0);
+        sum_l2[v] = FROM(p->sum_l2, 0);
+        changed[v] = v_less(v_all(0), v_all(0));
+    }
+    for (int i = 0; i < 16; i++)
+        EACH_OF_MANY {
+            const floats x = FROM(p->x, i), l = FROM(p->levels, i), w = x * x, wx = w * x;
+            floats lx = sum_lx[v] - wx * l, l2 = sum_l2[v] - w * l * l;
+            const floats other = v_clamp(v_nearest(x * l2 / lx), -4, 3);
+            mask better = v_but(v_less(v_all(0), lx), v_equal(other, l));
+            lx += wx * other;
+            l2 += w * other * other;
+            better = v_both(better, v_less(v_all(0), l2));
+            better = v_both(better, v_less(sum_lx[v] * sum_lx[v] * l2, lx * lx * sum_l2[v]));
+            changed[v] = v_either(changed[v], better);
+            BACK(p->levels, i, v_pick(better, other, l));
+            sum_lx[v] = v_pick(better, lx, sum_lx[v]);
+            sum_l2[v] = v_pick(better, l2, sum_l2[v]);
+        }
+    EACH_OF_MANY {
+        BACK(p->sum_lx, 0, sum_lx[v]);
+        BACK(p->sum_l2, 0, sum_l2[v]);
+        BACK(p->changed, 0, v_pick(changed[v], v_all(1), v_all(0)));
+    }
+}
+
+/* Copy sub-block `one` of `a` to place `other` of `b`, what does not change only with `all`. */
+INLINE void copy_sub_block(const pool *a, int one, pool *b, int other, int all)
+{
+    for (int i = 0; i < 16; i++) {
+        b->levels[i][other] = a->levels[i][one];
+        if (all)
+            b->x[i][other] = a->x[i][one];
+    }
+    b->sum_lx[0][other] = a->sum_lx[0][one];
+    b->sum_l2[0][other] = a->sum_l2[0][one];
+}
+
+/* ggml's make_q3_quants. The levels stay, from 0 to 7, since they are made from no single scale. */
+INLINE void find_scales_and_levels(pool *p, float *scale)
+{
+    pool few;
+    int left[POOL], count = 0;
+    for (int from = 0; from < POOL; from += MANY) {
+        begin_levels(p, from);
+        sweep(p, from);
+    }
+    for (int k = 0; k < POOL; k++)
+        if (p->changed[0][k] != 0)
+            left[count++] = k;
+    for (int sweeps = 1; sweeps < SWEEPS && count > 0; sweeps++) {
+        const int end = (count + MANY - 1) / MANY * MANY;
+        for (int k = 0; k < end; k++) /* what is too many is there twice */
+            copy_sub_block(p, left[k < count ? k : 0], &few, k, 1);
+        for (int from = 0; from < end; from += MANY)
+            sweep(&few, from);
+        const int swept = count;
+        count = 0;
+        for (int k = 0; k < swept; k++) {
+            copy_sub_block(&few, k, p, left[k], 0);
+            if (few.changed[0][k] != 0)
+                left[count++] = left[k];
         }
     }
-    for (int sweep = 0, go_on = 1; sweep < 5 && go_on; sweep++) {
-        mask changed = v_less(v_all(0), v_all(0));
-        for (int i = 0; i < 16; i++)
-            EACH_OF_MANY {
-                const floats w = AT(x, i) * AT(x, i), wx = w * AT(x, i), l = AT(levels, i);
-                floats lx = sum_lx[v] - wx * l, l2 = sum_l2[v] - w * l * l;
-                const floats other = v_clamp(v_nearest(AT(x, i) * l2 / lx), -4, 3);
-                mask better = v_but(v_less(v_all(0), lx), v_equal(other, l));
-                lx += wx * other;
-                l2 += w * other * other;
-                better = v_both(better, v_less(v_all(0), l2));
-                better = v_both(better, v_less(sum_lx[v] * sum_lx[v] * l2, lx * lx * sum_l2[v]));
-                changed = v_either(changed, better);
-                PUT(levels, i, v_pick(better, other, l));
-                sum_lx[v] = v_pick(better, lx, sum_lx[v]);
-                sum_l2[v] = v_pick(better, l2, sum_l2[v]);
-            }
-        go_on = v_any(changed);
-    }
-    EACH_OF_MANY {
-        const mask zero = v_equal(most[v], v_all(0));
-        const mask sound = v_but(v_less(v_all(0), sum_l2[v]), zero);
-        PUT(scale, 0, v_pick(sound, sum_lx[v] / sum_l2[v], v_all(0)));
-        for (int i = 0; i < 16; i++)
-            PUT(levels, i, v_pick(zero, v_all(0), AT(levels, i) + v_all(4)));
-    }
+    for (int from = 0; from < POOL; from += MANY)
+        EACH_OF_MANY {
+            const mask zero = v_equal(v_largest(&p->x[0][from + v * WIDTH], POOL), v_all(0));
+            const floats sum_l2 = FROM(p->sum_l2, 0);
+            const mask sound = v_but(v_less(v_all(0), sum_l2), zero);
+            v_store(scale + from + v * WIDTH, v_pick(sound, FROM(p->sum_lx, 0) / sum_l2, v_all(0)));
+            for (int i = 0; i < 16; i++)
+                BACK(p->levels, i, v_pick(zero, v_all(0), FROM(p->levels, i) + v_all(4)));
+        }
 }
 
 /* The scale that is largest in size, the first of them. */
@@ -149,14 +214,15 @@ INLINE int levels_of_q3_k(const float *x, float d, uint8_t *levels)
 
 static void encode_q3_k(const float *x, void *to)
 {
-    ALIGNED float rows[16][MANY], searched[16][MANY], found[1][MANY];
+    ALIGNED float found[POOL];
+    pool searched;
     uint8_t levels[SUPER], scales[16];
     block_q3_k *y = to;
-    turn(x, 16, *rows, MANY);
-    turn(x + LANES * 16, 16, *rows + LANES, MANY);
-    find_scale_and_levels(rows, searched, found);
-    for (int b = 0; b < 2 * GROUP_OF_16; b++, x += SUPER, y++) {
-        const float *scale = &found[0][16 * b], most = largest_in_size(scale);
+    for (int from = 0; from < POOL; from += LANES)
+        turn(x + from * 16, 16, &searched.x[0][from], POOL);
+    find_scales_and_levels(&searched, found);
+    for (int b = 0; b < POOLED_BLOCKS; b++, x += SUPER, y++) {
+        const float *scale = &found[16 * b], most = largest_in_size(scale);
         const float iscale = -32.0f / most;
         memset(scales, 0, sizeof scales);
         for (int j = 0; j < 16 && most != 0; j++)
@@ -166,7 +232,7 @@ static void encode_q3_k(const float *x, void *to)
         for (int j = 0; j < 16; j++)
             if (!levels_of_q3_k(x + 16 * j, d * (scales[j] - 32), levels + 16 * j))
                 for (int i = 0; i < 16; i++)
-                    levels[16 * j + i] = (uint8_t)searched[i][16 * b + j];
+                    levels[16 * j + i] = (uint8_t)searched.levels[i][16 * b + j];
         pack_one_bit(levels, 2, y->high);
         pack_two_bits(levels, y->levels);
     }

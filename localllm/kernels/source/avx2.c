@@ -1,5 +1,6 @@
 /* The lanes of AVX2. */
 #include <immintrin.h>
+#include <stdint.h>
 
 #define ENCODE encode_avx2
 #define WIDTH 8
@@ -10,6 +11,7 @@ typedef __m256 mask;
 
 static inline floats v_all(float f) { return _mm256_set1_ps(f); }
 static inline floats v_load(const float *p) { return _mm256_load_ps(p); }
+static inline floats v_read(const float *p) { return _mm256_loadu_ps(p); } /* from anywhere */
 static inline void v_store(float *p, floats a) { _mm256_store_ps(p, a); }
 static inline floats v_sqrt(floats a) { return _mm256_sqrt_ps(a); }
 static inline floats v_abs(floats a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
@@ -35,6 +37,14 @@ static inline floats v_low_bits(floats a)
 static inline floats v_low_byte(floats a)
 {
     return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0xff)));
+}
+
+/* Store whole numbers from 0 to 255 as bytes. */
+static inline void v_bytes(uint8_t *p, floats whole)
+{
+    const __m256i i = _mm256_cvtps_epi32(whole);
+    const __m128i half = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(half, half));
 }
 
 #include "lanes.h"

@@ -1,5 +1,6 @@
 /* The lanes of AVX-512 (F, BW, DQ and VL), whose comparisons make bits instead of vectors. */
 #include <immintrin.h>
+#include <stdint.h>
 
 #define ENCODE encode_avx512
 #define WIDTH 16
@@ -10,6 +11,7 @@ typedef __mmask16 mask;
 
 static inline floats v_all(float f) { return _mm512_set1_ps(f); }
 static inline floats v_load(const float *p) { return _mm512_load_ps(p); }
+static inline floats v_read(const float *p) { return _mm512_loadu_ps(p); } /* from anywhere */
 static inline void v_store(float *p, floats a) { _mm512_store_ps(p, a); }
 static inline floats v_sqrt(floats a) { return _mm512_sqrt_ps(a); }
 static inline floats v_abs(floats a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
@@ -35,6 +37,12 @@ static inline floats v_low_bits(floats a)
 static inline floats v_low_byte(floats a)
 {
     return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0xff)));
+}
+
+/* Store whole numbers from 0 to 255 as bytes. */
+static inline void v_bytes(uint8_t *p, floats whole)
+{
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(whole)));
 }
 
 #include "lanes.h"

@@ -74,20 +74,6 @@ INLINE float put_half(uint8_t to[2], float f)
     return float_of_half(half);
 }
 
-/* The levels of `n` weights for x ~ d * level - dm. */
-INLINE void levels_with_min(const float *x, int n, float d, float dm, int top, uint8_t *levels)
-{
-    for (int i = 0; i < n; i++)
-        levels[i] = (uint8_t)clamp(nearest_int((x[i] + dm) / d), 0, top);
-}
-
-/* The levels of `n` weights for x ~ d * (level - half). */
-INLINE void levels_around_zero(const float *x, int n, float d, int half, uint8_t *levels)
-{
-    for (int i = 0; i < n; i++)
-        levels[i] = (uint8_t)(clamp(nearest_int(x[i] / d), -half, half - 1) + half);
-}
-
 /* Four levels of two bits in a byte, from quarters of 128 weights. */
 INLINE void pack_two_bits(const uint8_t *levels, uint8_t *packed)
 {

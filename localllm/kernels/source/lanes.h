@@ -41,6 +41,22 @@ INLINE floats v_clamp(floats f, float least, float most)
     return v_max(v_min(f, v_all(most)), v_all(least));
 }
 
+/* The levels of `n` weights, which lie beside each other, for x ~ d * level - dm. */
+INLINE void levels_with_min(const float *x, int n, float d, float dm, int top, uint8_t *levels)
+{
+    for (int i = 0; i < n; i += WIDTH)
+        v_bytes(levels + i, v_clamp(v_nearest((v_read(x + i) + v_all(dm)) / v_all(d)), 0, (float)top));
+}
+
+/* The levels of `n` weights, which lie beside each other, for x ~ d * (level - half). */
+INLINE void levels_around_zero(const float *x, int n, float d, int half, uint8_t *levels)
+{
+    for (int i = 0; i < n; i += WIDTH) {
+        const floats l = v_clamp(v_nearest(v_read(x + i) / v_all(d)), (float)-half, (float)(half - 1));
+        v_bytes(levels + i, l + v_all((float)half));
+    }
+}
+
 /* Turn LANES sub-blocks of `n` weights so that a row of `stride` numbers begins with one weight of each. */
 INLINE void turn(const float *x, int n, float *rows, int stride)
 {

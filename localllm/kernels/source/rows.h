@@ -102,7 +102,7 @@ int ENCODE(int type, const float *x, uint8_t *y, int64_t count, int64_t columns,
         int weighted_group;
     } kernels[] = {
         {Q2_K, sizeof(block_q2_k), encode_q2_k, GROUP_OF_16, encode_weighted_q2_k, GROUP_OF_16},
-        {Q3_K, sizeof(block_q3_k), encode_q3_k, 2 * GROUP_OF_16, encode_weighted_q3_k, GROUP_OF_16},
+        {Q3_K, sizeof(block_q3_k), encode_q3_k, POOLED_BLOCKS, encode_weighted_q3_k, GROUP_OF_16},
         {Q4_K, sizeof(block_q4_k), encode_q4_k, GROUP_OF_32, encode_weighted_q4_k, GROUP_OF_32},
         {Q5_K, sizeof(block_q5_k), encode_q5_k, GROUP_OF_32, encode_weighted_q5_k, GROUP_OF_32},
         {Q6_K, sizeof(block_q6_k), encode_q6_k, GROUP_OF_16, encode_weighted_q6_k, GROUP_OF_16},

@@ -1,5 +1,7 @@
 /* The lanes of SSE2, which every x86-64 processor has. */
 #include <emmintrin.h>
+#include <stdint.h>
+#include <string.h>
 
 #define ENCODE encode_sse2
 #define WIDTH 4
@@ -10,6 +12,7 @@ typedef __m128 mask;
 
 static inline floats v_all(float f) { return _mm_set1_ps(f); }
 static inline floats v_load(const float *p) { return _mm_load_ps(p); }
+static inline floats v_read(const float *p) { return _mm_loadu_ps(p); } /* from anywhere */
 static inline void v_store(float *p, floats a) { _mm_store_ps(p, a); }
 static inline floats v_sqrt(floats a) { return _mm_sqrt_ps(a); }
 static inline floats v_abs(floats a) { return _mm_andnot_ps(_mm_set1_ps(-0.0f), a); }
@@ -39,6 +42,14 @@ static inline floats v_low_bits(floats a)
 static inline floats v_low_byte(floats a)
 {
     return _mm_cvtepi32_ps(_mm_and_si128(_mm_castps_si128(a), _mm_set1_epi32(0xff)));
+}
+
+/* Store whole numbers from 0 to 255 as bytes. */
+static inline void v_bytes(uint8_t *p, floats whole)
+{
+    const __m128i half = _mm_packs_epi32(_mm_cvtps_epi32(whole), _mm_setzero_si128());
+    const int32_t bytes = _mm_cvtsi128_si32(_mm_packus_epi16(half, half));
+    memcpy(p, &bytes, sizeof bytes);
 }
 
 #include "lanes.h"
