@@ -18,6 +18,7 @@ from localllm.server.application import application
 from localllm.server.catalogue import Catalogue
 from localllm.server.engines import OpenEngine
 from localllm.server.listening import listen, url_of
+from localllm.server.protocol import Protocol
 from localllm.server.settings import MAX_HEADER_BYTES, ServerSettings
 
 _THREADS = 16  # for prompts and embeddings, which wait more than they work
@@ -53,7 +54,7 @@ def serve(
     app = application(catalogue, settings)
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Protocol,
         ws="none",
         loop="asyncio",
         lifespan="off",
