@@ -1,10 +1,4 @@
-"""The loop of the engine's thread: each tick decodes one batch and draws a token for every answer that can.
-
-A batch has the next token of each answer that speaks, and a slice of the prompts that are being read: of
-that with the least left, so that short ones do not wait for long ones, and in turn of the first to come.
-Where only long prompts are read the slice is larger, and gives way to a short prompt that comes meanwhile:
-the batch is broken off and begun again behind it, but not twice in a row.
-"""
+"""The loop of the engine's thread: each tick decodes a batch and draws a token for every answer that can."""
 
 from __future__ import annotations
 
@@ -14,19 +8,15 @@ from collections.abc import Sequence
 from localllm.batching.answer import Answer
 from localllm.batching.job import Job
 from localllm.batching.line import Line
-from localllm.batching.pace import Pace
+from localllm.batching.planning import Part, Planner
 from localllm.batching.requests import Delta
 from localllm.batching.slots import Slots
 from localllm.batching.totals import Totals
 from localllm.errors import GenerationError, LocalLLMError
-from localllm.native.context import Context, InterruptedDecodeError, Piece
+from localllm.native.context import Context, InterruptedDecodeError
 from localllm.native.model import Model
 
-_TURN = 4  # every so many batches belong to the first to come, however many others have less to read
-_AT_ONCE = 64  # tokens: a prompt so short is not worth cutting up
 _RECENT = 0.1  # weight of the last request in the average
-
-Part = tuple[Answer, Piece]
 
 
 class Batcher:
@@ -42,10 +32,9 @@ class Batcher:
         self._cells = cells
         self._totals = totals
         self.job_seconds = 1.0  # what a finished request takes on the average, of late
-        self._batches = 0
-        self._gives_way = False  # the batch that is decoded
-        self._gave_way = False  # the slice before the next one
-        self._pace = Pace(context.batch_size, alone=len(slots) == 1)
+        self._planner = Planner(
+            context.batch_size, alone=len(slots) == 1, can_break_off=not model.is_recurrent
+        )
 
     @property
     def is_busy(self) -> bool:
@@ -70,13 +59,13 @@ class Batcher:
         for job in {answer.job for answer in self._slots.answers if answer.job.ticket.is_over}:
             self._drop(job)
         self._begin_answers()
-        parts = self._plan()
+        parts = self._planner.plan(self._slots.answers)
         if parts:
             self._advance(parts)
 
     def make_way(self, job: Job) -> None:
         """Break off a batch that gives way, if that helps the new `job`; called from any thread."""
-        if self._gives_way and len(job.prompt) <= _AT_ONCE and self.free_slots:
+        if self._planner.makes_way_for(len(job.prompt)) and self.free_slots:
             self._context.interrupt()
 
     def fail_all(self, error: LocalLLMError) -> None:
@@ -115,47 +104,6 @@ class Batcher:
 
     # decoding -------------------------------------------------------------------------------
 
-    def _plan(self) -> list[Part]:
-        """Return what the next batch is made of: those who speak, then those who read."""
-        answers = self._slots.answers
-        parts = [
-            (answer, Piece(answer.slot.sequence, len(answer.slot.tokens), [answer.token]))
-            for answer in answers
-            if answer.is_speaking
-        ]
-        room = self._context.batch_size - len(parts)
-        readers = self._readers(answers)
-        budget = self._budget(readers, is_alone=not parts)
-        for answer in readers:
-            count = min(answer.unread, budget, room)
-            if count > 0:
-                parts.append((answer, _slice(answer, count)))
-            budget -= count
-            room -= count
-        return parts
-
-    def _budget(self, readers: Sequence[Answer], *, is_alone: bool) -> int:
-        """Return how many tokens of prompts the next batch may have; decide whether it gives way."""
-        self._gives_way = False
-        budget = self._pace.slice_tokens
-        if not readers:
-            return budget
-        if readers[0].unread <= _AT_ONCE:
-            return max(budget, readers[0].unread)
-        if self._gave_way:  # those who read a long prompt must get on, too
-            self._gave_way = False
-            return budget
-        if is_alone and not self._model.is_recurrent and all(it.unread > _AT_ONCE for it in readers):
-            self._gives_way = True
-            return self._pace.yielding_tokens
-        return budget
-
-    def _readers(self, answers: Sequence[Answer]) -> list[Answer]:
-        """Return those who read in the order in which they are read."""
-        self._batches += 1
-        readers = sorted((answer for answer in answers if answer.is_reading), key=lambda it: it.job.number)
-        return readers if self._batches % _TURN == 0 else sorted(readers, key=lambda it: it.unread)
-
     def _advance(self, parts: Sequence[Part]) -> None:
         """Decode a batch and draw from it; when it fails, find out whose fault it is."""
         started = time.perf_counter()
@@ -172,17 +120,14 @@ class Batcher:
             return
         seconds = time.perf_counter() - started
         tokens = sum(len(piece.tokens) for _, piece in parts)
-        self._pace.learn(tokens, seconds)
-        if self._gives_way:
-            self._pace.note(gave_way=False)
+        self._planner.note_decoded(tokens, seconds)
         self._totals.decode_calls += 1
         self._totals.decode_seconds += seconds
         self._speak(parts)
 
     def _break_off(self, parts: Sequence[Part]) -> None:
         """Bring the cache back to what it held before a batch that was interrupted."""
-        self._gave_way = self._gives_way
-        self._pace.note(gave_way=True)
+        self._planner.note_broken_off()
         for answer, _ in parts:
             self._slots.repair(answer.slot)
 
@@ -277,10 +222,3 @@ class Batcher:
             self._totals.failed_requests += 1
         self._drop(job)
         job.ticket.fail(error)
-
-
-def _slice(answer: Answer, count: int) -> Piece:
-    """Return the next `count` tokens of the prompt; only the last token of all is drawn from."""
-    held = len(answer.slot.tokens)
-    tokens = answer.prompt[held : held + count]
-    return Piece(answer.slot.sequence, held, tokens, None if count == answer.unread else count)
