@@ -164,7 +164,7 @@ def shapes(rows: int) -> Shapes:
     return {"model.embed_tokens.weight": (rows, HIDDEN), "model.norm.weight": (HIDDEN,), **layers}
 
 
-def write_weights(path: Path, tensors: Shapes) -> None:
+def write_weights(path: Path, tensors: Shapes, seed: int = SEED) -> None:
     """Write normally distributed bfloat16 weights, tensor after tensor."""
     header: dict[str, Any] = {}
     end = 0
@@ -173,7 +173,7 @@ def write_weights(path: Path, tensors: Shapes) -> None:
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    random = np.random.default_rng(SEED)
+    random = np.random.default_rng(seed)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, shape in tensors.items():
