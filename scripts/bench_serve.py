@@ -42,7 +42,7 @@ import psutil
 
 ANSWER_TOKENS = 64
 _CONTEXT = 4096
-_WORDS = ("time", "house", "river", "the", "of", "green", "light", "and", "walk", "paper", "never", "stone")
+_TOKENS = range(100, 250)  # ordinary ones, or bytes, in every vocabulary
 _START_SECONDS = 300
 
 
@@ -70,7 +70,7 @@ class Server:
         self._process.wait(60)
         self._log.close()
 
-    def complete(self, prompt: str, tokens: int, seed: int, *, leave_after: int = 0) -> Answer:
+    def complete(self, prompt: list[int], tokens: int, seed: int, *, leave_after: int = 0) -> Answer:
         """Ask for an answer as a stream; `leave_after` so many pieces hang up."""
         answer = Answer()
         body = {
@@ -135,9 +135,9 @@ def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
             yield json.loads(line[6:])
 
 
-def words(count: int, seed: int) -> str:
-    generator = random.Random(seed)
-    return " ".join(generator.choice(_WORDS) for _ in range(count))
+def prompt(count: int, seed: int) -> list[int]:
+    """Return a prompt of `count` tokens."""
+    return random.Random(seed).choices(_TOKENS, k=count)
 
 
 def ask_all(server: Server, clients: int, seed: int) -> tuple[float, float]:
@@ -146,7 +146,7 @@ def ask_all(server: Server, clients: int, seed: int) -> tuple[float, float]:
     threads = [
         threading.Thread(
             target=lambda each=each: answers.append(
-                server.complete(words(12, seed + each), ANSWER_TOKENS, seed + each)
+                server.complete(prompt(12, seed + each), ANSWER_TOKENS, seed + each)
             )
         )
         for each in range(clients)
@@ -165,13 +165,15 @@ def ask_all(server: Server, clients: int, seed: int) -> tuple[float, float]:
 
 def short_prompts(server: Server, seed: int, long_tokens: int) -> tuple[float, float]:
     """Return the time to the first token of a short prompt alone, and while a long one is read."""
-    alone = statistics.median(server.complete(words(24, seed + each), 1, 0).text_seconds for each in range(5))
-    reading = threading.Thread(target=server.complete, args=(words(long_tokens, seed), 1, 0))
+    alone = statistics.median(
+        server.complete(prompt(24, seed + each), 1, 0).text_seconds for each in range(5)
+    )
+    reading = threading.Thread(target=server.complete, args=(prompt(long_tokens, seed), 1, 0))
     beside: list[float] = []
     reading.start()
     time.sleep(alone)
     while reading.is_alive():
-        beside.append(server.complete(words(24, seed + 10 + len(beside)), 1, 0).text_seconds)
+        beside.append(server.complete(prompt(24, seed + 10 + len(beside)), 1, 0).text_seconds)
     if len(beside) > 1:
         beside.pop()  # the end of the long one came first; alone, it is all there is
     return alone, statistics.median(beside)
@@ -200,8 +202,9 @@ def crowd(server: Server, arguments: argparse.Namespace) -> dict[str, Any]:
         while time.monotonic() - began < arguments.seconds:
             long = generator.random() < 0.15
             leave = generator.randrange(1, 20) if generator.random() < 0.3 else 0
-            prompt = words(arguments.long if long else generator.randrange(3, 40), generator.randrange(10**6))
-            answers.append(server.complete(prompt, generator.randrange(1, 64), seed, leave_after=leave))
+            length = arguments.long if long else generator.randrange(3, 40)
+            asked = prompt(length, generator.randrange(10**6))
+            answers.append(server.complete(asked, generator.randrange(1, 64), seed, leave_after=leave))
 
     threads = [threading.Thread(target=visit, args=(seed,)) for seed in range(arguments.clients)]
     for thread in threads:
