@@ -9,8 +9,9 @@ from pathlib import Path
 from localllm.benchmark import GENERATED_TOKENS, PROMPT_TOKENS
 from localllm.comparison import ComparisonResult
 from localllm.comparison.quality import Limits, Text
-from localllm.comparison.run import SpeedSettings, Wishes, compare_files
+from localllm.comparison.run import compare_files
 from localllm.comparison.subject import subject_of
+from localllm.comparison.wishes import SpeedSettings, Wishes
 from localllm.conversion.convert import ConversionResult, convert
 from localllm.engine import Chunk, LlamaEngine, SamplingOptions
 from localllm.errors import NotFoundError

@@ -7,7 +7,7 @@ measured before is taken from what is kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,60 +15,31 @@ from localllm.benchmark import Doubt, doubt_about, spread_of
 from localllm.comparison.advice import advise, listed
 from localllm.comparison.answers import greedy_answers
 from localllm.comparison.asking import QUESTIONS_JOB, ask_together, processes_for
-from localllm.comparison.data import to_data
 from localllm.comparison.history import keep_run, new_id
 from localllm.comparison.kept_figures import KeptFigures
 from localllm.comparison.machine_facts import machine_facts
 from localllm.comparison.measurement import (
     ComparisonResult,
     Machine,
-    Measurement,
     Settings,
     Speed,
 )
 from localllm.comparison.places import forget_old_references, remove_leftovers
-from localllm.comparison.quality import Evaluator, Limits, QualityFindings, Text, evaluate_in_rounds
+from localllm.comparison.quality import Evaluator, QualityFindings, Text, evaluate_in_rounds
+from localllm.comparison.rows import STEP, Rows
 from localllm.comparison.subject import Subject
 from localllm.comparison.tasks import Task, score
+from localllm.comparison.wishes import Wishes
 from localllm.errors import LocalLLMError, UsageError
 from localllm.evaluation import text_looks_unlike_chat
-from localllm.events import Advanced, Emit, Finished, Found, Notice, Started, ignore
+from localllm.events import Advanced, Emit, Finished, Notice, Started, ignore
 from localllm.machine import available_memory_bytes
 from localllm.memory import MEMORY_SHARE, context_of
 from localllm.native.worker import run_job
 
-STEP = "compare"
-MAX_KL_DIVERGENCE = 0.03
-MIN_SAME_TOP_TOKEN = 0.95
 _LONGEST_ANSWER = 256
 _BENCHMARK = "localllm.benchmark.job:benchmark_job"
 _ANSWERS = "localllm.comparison.answering:answers_job"
-
-
-@dataclass(frozen=True)
-class SpeedSettings:
-    """How speeds are measured; sizes in tokens."""
-
-    repetitions: int
-    prompt_tokens: int
-    generated_tokens: int
-    depth: int
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What to measure: no speeds without `speed`, no quality without `text`; and what loss is allowed."""
-
-    threads: int
-    speed: SpeedSettings
-    measures_speed: bool
-    text: Text | None
-    limits: Limits
-    prompts: tuple[str, ...] = ()
-    tasks: tuple[Task, ...] = ()
-    max_kl_divergence: float = MAX_KL_DIVERGENCE
-    min_same_top_token: float = MIN_SAME_TOP_TOKEN
-    force: bool = False
 
 
 def compare_files(
@@ -105,13 +76,13 @@ class _Comparison:
         notes: Sequence[str],
         emit: Emit,
     ) -> None:
-        self._subjects = sorted(subjects, key=lambda subject: (subject.size_bytes, subject.bits_per_weight))
+        self._rows = Rows(subjects, reference, wishes.speed, emit)
+        self._subjects = self._rows.subjects
         self._reference = reference
         self._wishes = wishes
         self._emit = emit
         self._notes = list(notes)
         self._kept = KeptFigures(force=wishes.force, emit=emit)
-        self._rows = {subject.path: self._described(subject) for subject in self._subjects}
         self._available = available_memory_bytes()
         self._done = 0
         self._has_gpu = False
@@ -123,7 +94,7 @@ class _Comparison:
         self._has_gpu = bool(machine.devices)
         self._emit(Started(STEP, len(self._subjects) * self._stages(), "files"))
         for subject in self._subjects:
-            self._show(subject)
+            self._rows.show(subject)
         if self._wishes.measures_speed:
             self._measure_speeds(machine)
         quality = QualityFindings() if self._wishes.text is None else self._evaluate(self._wishes.text)
@@ -138,45 +109,6 @@ class _Comparison:
         wishes = self._wishes
         return wishes.measures_speed + (wishes.text is not None) + bool(wishes.prompts) + len(wishes.tasks)
 
-    # rows -----------------------------------------------------------------------------------
-
-    def _described(self, subject: Subject) -> Measurement:
-        """Return what is known of a file without running it."""
-        speed = self._wishes.speed
-        return Measurement(
-            level=subject.level,
-            path=str(subject.path),
-            size_bytes=subject.size_bytes,
-            bits_per_weight=subject.bits_per_weight,
-            parameters=subject.parameters,
-            sha256=subject.sha256,
-            is_reference=subject is self._reference,
-            share_of_reference=subject.size_bytes / self._reference.size_bytes,
-            estimated_memory_bytes=subject.running_bytes(
-                speed.depth + max(speed.prompt_tokens, speed.generated_tokens)
-            ),
-        )
-
-    def _update(self, subject: Subject, **figures: Any) -> None:
-        self._rows[subject.path] = replace(self._rows[subject.path], **figures)
-        self._show(subject)
-
-    def _show(self, subject: Subject) -> None:
-        self._emit(Found(STEP, "measurement", to_data(self._rows[subject.path])))
-
-    def _fail(self, subject: Subject, error: LocalLLMError) -> None:
-        self._update(subject, error=error.message)
-        self._emit(Notice(f"{subject.level}: {error.message}", error.hint))
-
-    def _runs(self, subject: Subject) -> bool:
-        """Tell whether nothing failed yet."""
-        return self._rows[subject.path].error is None
-
-    def _sound(self) -> list[Subject]:
-        """Return the files that did not fail, the reference first."""
-        sound = [subject for subject in self._subjects if self._runs(subject)]
-        return sorted(sound, key=lambda subject: subject is not self._reference)
-
     def _for_each(self, subjects: Sequence[Subject], measure: Callable[[Subject], None]) -> None:
         """Measure every file; one that fails keeps its row."""
         for subject in subjects:
@@ -186,7 +118,7 @@ class _Comparison:
             except UsageError:  # wrong for every file
                 raise
             except LocalLLMError as error:
-                self._fail(subject, error)
+                self._rows.fail(subject, error)
             self._done += 1
         self._done += len(self._subjects) - len(subjects)  # those that failed before
         self._emit(Advanced(STEP, self._done))
@@ -236,7 +168,7 @@ class _Comparison:
             suspected += [] if doubt is None else [doubt]
         for doubt in suspected:
             doubts.setdefault(doubt, []).append(subject.level)
-        self._update(
+        self._rows.update(
             subject,
             load_seconds=found["load_seconds"],
             cold_load_seconds=found["cold_load_seconds"],
@@ -253,9 +185,9 @@ class _Comparison:
             )
         findings = QualityFindings()
         begun = self._done
-        if self._runs(self._reference):
+        if self._rows.runs(self._reference):
             findings = self._evaluate_against(self._reference, text, begun)
-        if not self._runs(self._reference):
+        if not self._rows.runs(self._reference):
             self._note("the reference could not be run: there is nothing to compare the quality with")
             findings = self._evaluate_against(None, text, begun)
         self._done = begun + len(self._subjects)
@@ -263,7 +195,7 @@ class _Comparison:
         return findings
 
     def _evaluate_against(self, reference: Subject | None, text: Text, begun: int) -> QualityFindings:
-        sound = self._sound()
+        sound = self._rows.sound
         evaluator = Evaluator(reference, text, self._wishes.threads, self._kept, emit=self._emit)
         forget_old_references(keep=[evaluator.directory])
 
@@ -276,14 +208,14 @@ class _Comparison:
             reference,
             sound,
             replace(self._wishes.limits, seconds_per_chunk=self._expected_seconds(sound, text.context_size)),
-            found=lambda subject, figures: self._update(subject, **figures),
-            failed=self._fail,
+            found=lambda subject, figures: self._rows.update(subject, **figures),
+            failed=self._rows.fail,
             begins=begins,
         )
 
     def _expected_seconds(self, subjects: Sequence[Subject], tokens: int) -> float:
         """Return about how long reading so many tokens takes in all files together; 0 when nobody knows."""
-        speeds = [self._rows[subject.path].prompt_tokens_per_second for subject in subjects]
+        speeds = [self._rows[subject].prompt_tokens_per_second for subject in subjects]
         return sum(tokens / speed.value for speed in speeds if speed is not None)
 
     # answers --------------------------------------------------------------------------------
@@ -303,11 +235,11 @@ class _Comparison:
             )
             if subject is self._reference:
                 of_reference.extend(said)
-                self._update(subject, answers=greedy_answers(prompts, said, None))
+                self._rows.update(subject, answers=greedy_answers(prompts, said, None))
             else:
-                self._update(subject, answers=greedy_answers(prompts, said, of_reference or None))
+                self._rows.update(subject, answers=greedy_answers(prompts, said, of_reference or None))
 
-        self._for_each(self._sound(), answer)
+        self._for_each(self._rows.sound, answer)
 
     def _ask(self, task: Task) -> None:
         asked = [question.asked() for question in task.questions]
@@ -324,10 +256,10 @@ class _Comparison:
                 questions=asked,
                 threads=self._wishes.threads if processes == 1 else 1,
             )
-            tasks = (*self._rows[subject.path].tasks, score(task, answers))
-            self._update(subject, tasks=tasks)
+            tasks = (*self._rows[subject].tasks, score(task, answers))
+            self._rows.update(subject, tasks=tasks)
 
-        self._for_each(self._sound(), ask)
+        self._for_each(self._rows.sound, ask)
 
     # result ---------------------------------------------------------------------------------
 
@@ -340,7 +272,7 @@ class _Comparison:
         machine: Machine,
         quality: QualityFindings,
     ) -> ComparisonResult:
-        rows = tuple(self._rows[subject.path] for subject in self._subjects)
+        rows = tuple(self._rows[subject] for subject in self._subjects)
         settings = self._settings(quality)
         speed = self._wishes.speed
         context = max(

@@ -13,14 +13,8 @@ from localllm.comparison.data import to_data
 from localllm.comparison.history import runs
 from localllm.comparison.measurement import ComparisonResult, Measurement
 from localllm.comparison.quality import Limits, Text
-from localllm.comparison.run import (
-    MAX_KL_DIVERGENCE,
-    MIN_SAME_TOP_TOKEN,
-    STEP,
-    SpeedSettings,
-    Wishes,
-    compare_files,
-)
+from localllm.comparison.rows import STEP
+from localllm.comparison.run import compare_files
 from localllm.comparison.subject import (
     Subject,
     distinctly_named,
@@ -29,6 +23,7 @@ from localllm.comparison.subject import (
     subject_of,
 )
 from localllm.comparison.tasks import read_task
+from localllm.comparison.wishes import MAX_KL_DIVERGENCE, MIN_SAME_TOP_TOKEN, SpeedSettings, Wishes
 from localllm.errors import LocalLLMError, UsageError
 from localllm.evaluation import DEFAULT_CONTEXT, evaluation_texts
 from localllm.events import Emit, Found, Notice, ignore
