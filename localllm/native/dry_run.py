@@ -10,6 +10,7 @@ A dry run reads a file's header and no weights, and says what it decides in its 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,10 @@ class Quantizer:
     ) -> None:
         self._worker.__exit__(kind, error, trace)
 
+    def hand_over(self) -> Worker:
+        """Return the child, in which llama.cpp is loaded, for another job; whoever takes it ends it."""
+        return self._worker
+
     def begin(self, path: Path, file_types: Sequence[int], options: Mapping[str, Any]) -> None:
         """Run the quantizer dry on `path`, once for each of `file_types` (llama.cpp's ftype numbers).
 
@@ -86,8 +91,9 @@ class Quantizer:
 
 
 def load_job(arguments: dict[str, Any], emit: Emit) -> None:
-    """Load llama.cpp ahead of the job that needs it."""
+    """Load llama.cpp ahead of the job that needs it, and numpy, which whoever quantizes then needs."""
     llama()
+    importlib.import_module("numpy")
 
 
 def dry_run_job(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:

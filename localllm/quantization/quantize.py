@@ -15,6 +15,7 @@ from localllm.gguf_file.split_names import refuse_other_split, split_paths
 from localllm.machine import usable_cores
 from localllm.memory import context_of
 from localllm.native.dry_run import Quantizer
+from localllm.native.worker import Worker
 from localllm.publication import publishing_files, require_distinct, require_replaceable, require_space
 from localllm.quantization.acceptance import require_accepted
 from localllm.quantization.advice import Fit, Resources, advise, fit, resources
@@ -128,14 +129,16 @@ def quantize(
     max_memory_bytes: int | None = None,
     force: bool = False,
     engine: str = QuantizationEngine.LOCALLLM,
+    quantizer: Quantizer | None = None,
     emit: Emit = ignore,
 ) -> list[QuantizationResult]:
     """Write the files of `plan`, with our own driver or llama.cpp's (one level after another, same bytes).
 
-    Files that are already what this would write are kept unless `force` is set. All others are written in one
-    pass over the weights, by `threads` (default: all usable cores) and in about `max_memory_bytes`. They
-    appear under their names only when they are complete and have been read again; when anything fails none
-    of them does. Raise QuantizationError, CheckpointError, UsageError, SameFileError or StorageError.
+    Our own works in the child of `quantizer`, if there is one, and ends it. Files that are already what this
+    would write are kept unless `force` is set. All others are written in one pass over the weights, by
+    `threads` (default: all usable cores) and in about `max_memory_bytes`. They appear under their names only
+    when they are complete and have been read again; when anything fails none of them does. Raise
+    QuantizationError, CheckpointError, UsageError, SameFileError or StorageError.
     """
     chosen = parse_engine(engine)
     require_readable(plan.source, chosen)
@@ -145,7 +148,8 @@ def quantize(
     seconds = dict.fromkeys(range(len(plan.levels)), 0.0)
     if todo:
         plan.source.prove()
-        taken = _write(plan, todo, threads or usable_cores(), max_memory_bytes, chosen, emit)
+        worker = None if quantizer is None else quantizer.hand_over()
+        taken = _write(plan, todo, threads or usable_cores(), max_memory_bytes, chosen, worker, emit)
         seconds.update(zip(todo, taken, strict=True))
     return [_result(plan, index, seconds[index], kept=index not in todo) for index in range(len(plan.levels))]
 
@@ -170,6 +174,7 @@ def _write(
     threads: int,
     max_memory_bytes: int | None,
     engine: QuantizationEngine,
+    worker: Worker | None,
     emit: Emit,
 ) -> list[float]:
     """Write the levels `todo`; return the seconds each of them took."""
@@ -182,8 +187,10 @@ def _write(
         for index in todo:
             parts = stack.enter_context(publishing_files(plan.paths[index]))
             targets.append([Target(*pair) for pair in zip(parts, plan.paths[index], strict=True)])
-        encode = _with_llama_cpp if engine is QuantizationEngine.LLAMA_CPP else _with_own
-        seconds = encode(plan, levels, targets, threads, max_memory_bytes, emit)
+        if engine is QuantizationEngine.LLAMA_CPP:
+            seconds = _with_llama_cpp(plan, levels, targets, threads, max_memory_bytes, emit)
+        else:
+            seconds = _with_own(plan, levels, targets, threads, max_memory_bytes, worker, emit)
         for level, own in zip(levels, targets, strict=True):
             _verify(level, own)
     return seconds
@@ -195,6 +202,7 @@ def _with_own(
     targets: Sequence[Sequence[Target]],
     threads: int,
     max_memory_bytes: int | None,
+    worker: Worker | None,
     emit: Emit,
 ) -> list[float]:
     return write_levels(
@@ -204,6 +212,7 @@ def _with_own(
         matrix=plan.importances.path if plan.importances else None,
         threads=threads,
         piece_weights=piece_weights(levels, threads, max_memory_bytes),
+        worker=worker,
         emit=emit,
     )
 

@@ -23,7 +23,7 @@ from localllm.gguf_file.format import DEFAULT_ALIGNMENT, TENSOR_TYPES_BY_NAME, T
 from localllm.imatrix.matrix import ImportanceMatrix
 from localllm.imatrix.reading import read_imatrix
 from localllm.native.kernels import kernels
-from localllm.native.worker import run_job
+from localllm.native.worker import Worker
 from localllm.publication import translated_errors
 from localllm.quantization.encoding import Encoded, Encoding, encode
 from localllm.quantization.plan import LevelPlan
@@ -50,13 +50,15 @@ def write_levels(
     matrix: Path | None,
     threads: int,
     piece_weights: int,
+    worker: Worker | None,
     emit: Emit,
 ) -> list[float]:
     """Write the files of every plan to its `targets`, in a child process; return the seconds each level took.
 
-    The levels share the time by what encoding them took. The plans have the same tensors in the same order.
-    `threads` work on pieces of about `piece_weights` weights. Raise QuantizationError, CheckpointError,
-    StorageError or NativeCrashError; partial files may then remain.
+    The child is `worker`, which is ended here, or a new one. The levels share the time by what encoding them
+    took. The plans have the same tensors in the same order. `threads` work on pieces of about `piece_weights`
+    weights. Raise QuantizationError, CheckpointError, StorageError or NativeCrashError; partial files may
+    then remain.
     """
     for plan, own in zip(plans, targets, strict=True):
         for file, target in zip(plan.files, own, strict=True):
@@ -69,7 +71,9 @@ def write_levels(
         "threads": threads,
         "piece_weights": piece_weights,
     }
-    return list(run_job("localllm.quantization.writing:write_job", arguments, emit=emit))
+    with worker or Worker() as child:
+        child.begin("localllm.quantization.writing:write_job", arguments)
+        return list(child.result(emit))
 
 
 def _file(plans: Sequence[LevelPlan], number: int) -> list[dict[str, Any]]:

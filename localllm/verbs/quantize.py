@@ -83,9 +83,15 @@ def quantize(
         plan = quantization.plan_quantization(
             opened.source, targets, options=options, importances=importances, quantizer=quantizer, emit=emit
         )
-    results = quantization.quantize(
-        plan, threads=threads, max_memory_bytes=max_memory_bytes, force=force, engine=engine, emit=emit
-    )
+        results = quantization.quantize(
+            plan,
+            threads=threads,
+            max_memory_bytes=max_memory_bytes,
+            force=force,
+            engine=engine,
+            quantizer=quantizer,
+            emit=emit,
+        )
     for result in results:
         if not result.kept:
             _record(result, opened, options, importances, emit)
