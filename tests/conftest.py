@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("localllm")
+
+# the tests start hundreds of processes: without bytecode on disk each one compiles all that it imports
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 _MATERIAL = os.environ.get("LOCALLLM_MATERIAL")
 _FOREIGN_PREFIXES = ("HF_", "HUGGINGFACE_", "LOCALLLM_", "LLAMA_", "GGML_", "XDG_")
@@ -57,6 +63,12 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_works() -> None:
+    """Undo an ignored SIGINT, which a pytest started in the background would hand down to its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-import llama_cpp
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from localllm.conversion.out_type import OutType
 from localllm.errors import CheckpointError, UnsupportedModelError, UsageError
 from localllm.gguf_file import read_header
 from localllm.native.context import Context
+from localllm.native.library import llama
 from localllm.native.model import Model
 from tests.adapters.tiny_adapters import ADAPTERS, PLAIN, TinyAdapter, write_tiny_adapter
 from tests.conversion.logits import TOKENS, relative_difference, runtime_logits
@@ -48,13 +48,14 @@ def adapted_logits(base: Path, adapter: Path, folder: Path, scale: float = 1.0) 
     """Run TOKENS through the unmerged base with the adapter's GGUF file; shape (positions, vocabulary)."""
     model_path = convert(base, output=folder / "base.gguf", out_type=OutType.F32).path
     adapter_path = convert_adapter(adapter, base, output=folder / "adapter.gguf").path
+    library = llama()
     with Model(model_path) as model:
-        handle = llama_cpp.llama_adapter_lora_init(model.handle, str(adapter_path).encode())
+        handle = library.llama_adapter_lora_init(model.handle, str(adapter_path).encode())
         assert handle, "llama.cpp refuses the adapter"
         with Context(model, context_size=64, threads=1, exact=True) as context:
-            adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(handle)
+            adapters = (library.llama_adapter_lora_p_ctypes * 1)(handle)
             scales = (ctypes.c_float * 1)(scale)
-            assert llama_cpp.llama_set_adapters_lora(context.handle, adapters, 1, scales) == 0
+            assert library.llama_set_adapters_lora(context.handle, adapters, 1, scales) == 0
             context.decode(TOKENS, start=0, logits_from=0)
             return np.array(context.kept_logits(len(TOKENS)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,6 @@ from localllm.conversion.convert import convert
 from localllm.pipeline import quantize_model
 from localllm.quantization.levels import parse_levels
 from localllm.store import shipped_checkpoint
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _ctrl_c_works() -> None:
-    """Undo an ignored SIGINT, which a pytest started in the background would hand down to its children."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ def test_ten_lines_killed_and_resumed(name: str, tmp_path: Path) -> None:
     options = ["--temperature", "0", "--max-tokens", str(LONGEST), "--threads", "1"]
     options += [part for text in BLANK for part in ("--logit-bias", f"{text}=-100")]
     terminal = started(tmp_path, model, *options)
+    terminal.child.delaybeforesend = None  # each line waits for its prompt
     for line in LINES:
         terminal.say(line)
     terminal.kill()

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import gguf
-import llama_cpp
 import numpy as np
 import pytest
 
@@ -19,7 +18,7 @@ from localllm.errors import CheckpointError, UnsupportedModelError
 from localllm.events import Event, Notice
 from localllm.gguf_file import read_header
 from localllm.inspection.gguf_description import describe
-from localllm.native.model import Model
+from localllm.native.library import llama
 from localllm.verbs.quantize import quantize
 from tests.conversion import tiny_mtp
 from tests.conversion.golden_checkpoints import MTP
@@ -54,14 +53,14 @@ def test_answers_are_those_of_the_model_without(name: str, tmp_path: Path) -> No
 
 def tensors_loaded(path: Path) -> int:
     """Return the bytes of weights that llama.cpp holds when it is to load layers for prediction, too."""
-    with Model(path):  # silences llama.cpp
-        parameters = llama_cpp.llama_model_default_params()
-        parameters.load_mtp = True
-        model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
-        assert model
-        size = int(llama_cpp.llama_model_size(model))
-        llama_cpp.llama_model_free(model)
-        return size
+    library = llama()
+    parameters = library.llama_model_default_params()
+    parameters.load_mtp = True
+    model = library.llama_model_load_from_file(str(path).encode(), parameters)
+    assert model
+    size = int(library.llama_model_size(model))
+    library.llama_model_free(model)
+    return size
 
 
 def test_config_json_may_name_layers_that_are_not_there(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from localllm.events import Emit
+from tests.cli.process import ROOT
 
 SHOW = """
 import ctypes, os
@@ -61,3 +63,10 @@ def test_waiting_threads_spin_shortly_unless_told_otherwise(
         check=True,
     )
     assert result.stdout.strip() == seen
+
+
+def test_no_test_loads_llama_cpp_before_that() -> None:
+    """One file that imports the binding when it is collected makes every test in its process spin long."""
+    binding = re.compile(r"^(import|from) llama_cpp\b", re.MULTILINE)
+    files = (ROOT / "tests").rglob("*.py")
+    assert [path.name for path in files if binding.search(path.read_text(encoding="utf-8"))] == []

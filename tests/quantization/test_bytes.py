@@ -141,17 +141,18 @@ def test_experts_have_their_own_importances(threads: int, tmp_path: Path) -> Non
 def test_a_stock_binding_loads_every_level(source: Path, tmp_path: Path) -> None:
     import ctypes
 
-    from llama_cpp import Llama
-
     from localllm.native import logs
     from localllm.native.library import llama
+
+    library = llama()
+    from llama_cpp import Llama
 
     make(source, ["Q2_K", "Q4_K_M", "IQ4_NL"], tmp_path)
     for path in sorted(tmp_path.glob("*.gguf")):
         model = Llama(str(path), n_ctx=32, verbose=False)
         model.eval([1, 5, 6])
         model.close()
-    llama().llama_log_set(logs.CALLBACK, ctypes.c_void_p(0))
+    library.llama_log_set(logs.CALLBACK, ctypes.c_void_p(0))
 
 
 def test_a_source_with_another_alignment_stays_loadable(tmp_path: Path) -> None:
