@@ -28,6 +28,7 @@ import argparse
 import json
 import os
 import resource
+import select
 import shutil
 import statistics
 import subprocess
@@ -226,13 +227,15 @@ def measure(
 def watch(process: subprocess.Popen[bytes], pause_seconds: float) -> tuple[int, resource.struct_rusage, int]:
     """Sample the memory of a process until it ends; return the peak, its resource usage and exit status."""
     peak = 0
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return peak, usage, process.returncode
-        peak = max(peak, private_bytes(process.pid))
-        time.sleep(pause_seconds)
+    ends = os.pidfd_open(process.pid)
+    try:
+        while not select.select([ends], [], [], pause_seconds)[0]:
+            peak = max(peak, private_bytes(process.pid))
+    finally:
+        os.close(ends)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return peak, usage, process.returncode
 
 
 def private_bytes(pid: int) -> int:
