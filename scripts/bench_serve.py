@@ -40,6 +40,8 @@ from typing import Any
 
 import psutil
 
+from localllm.gguf_file import read_header
+
 ANSWER_TOKENS = 64
 _CONTEXT = 4096
 _TOKENS = range(100, 250)  # ordinary ones, or bytes, in every vocabulary
@@ -165,15 +167,22 @@ def ask_all(server: Server, clients: int, seed: int) -> tuple[float, float]:
 
 def short_prompts(server: Server, seed: int, long_tokens: int) -> tuple[float, float]:
     """Return the time to the first token of a short prompt alone, and while a long one is read."""
-    alone = statistics.median(
-        server.complete(prompt(24, seed + each), 1, 0).text_seconds for each in range(5)
-    )
-    reading = threading.Thread(target=server.complete, args=(prompt(long_tokens, seed), 1, 0))
+
+    def seconds(tokens: int, seed: int) -> float:
+        answer = server.complete(prompt(tokens, seed), 1, 0)
+        if answer.error:
+            raise SystemExit(f"{server.name}: {answer.error}")
+        return answer.text_seconds
+
+    alone = statistics.median(seconds(24, seed + each) for each in range(5))
+    reading = threading.Thread(target=seconds, args=(long_tokens, seed))
     beside: list[float] = []
     reading.start()
     time.sleep(alone)
     while reading.is_alive():
-        beside.append(server.complete(prompt(24, seed + 10 + len(beside)), 1, 0).text_seconds)
+        beside.append(seconds(24, seed + 10 + len(beside)))
+    if not beside:
+        raise SystemExit(f"{server.name}: the long prompt was read too soon; choose a longer one with --long")
     if len(beside) > 1:
         beside.pop()  # the end of the long one came first; alone, it is all there is
     return alone, statistics.median(beside)
@@ -232,6 +241,9 @@ def running(arguments: argparse.Namespace, directory: Path) -> Iterator[list[Ser
     if arguments.llama_server:
         other = [str(arguments.llama_server), "-m", model, "--parallel", str(clients), "-t", threads]
         other += ["-c", str(context * clients), "--port", _free_port()]
+        # it gives nobody more than the model was trained for, whatever -c says
+        key = f"{read_header(arguments.model).architecture}.context_length"
+        other += ["--override-kv", f"{key}=int:{context}"]
         commands["llama-server"] = other
     servers: list[Server] = []
     try:

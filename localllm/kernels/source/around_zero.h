@@ -109,18 +109,19 @@ INLINE void begin_levels(pool *p, int from)
     }
 }
 
-/* Change the levels of MANY sub-blocks, one level after the other, where that lessens the error. */
-INLINE void sweep(pool *p, int from)
+/* Change the levels of the sub-blocks in so many vectors, one level after the other, where that lessens the
+ * error. */
+INLINE void sweep(pool *p, int from, int vectors)
 {
     floats sum_lx[2 * VECTORS], sum_l2[2 * VECTORS];
     mask changed[2 * VECTORS];
-    EACH_OF_MANY {
+    for (int v = 0; v < vectors; v++) {
         sum_lx[v] = FROM(p->sum_lx, 0);
         sum_l2[v] = FROM(p->sum_l2, 0);
         changed[v] = v_less(v_all(0), v_all(0));
     }
     for (int i = 0; i < 16; i++)
-        EACH_OF_MANY {
+        for (int v = 0; v < vectors; v++) {
             const floats x = FROM(p->x, i), l = FROM(p->levels, i), w = x * x, wx = w * x;
             floats lx = sum_lx[v] - wx * l, l2 = sum_l2[v] - w * l * l;
             const floats other = v_clamp(v_nearest(x * l2 / lx), -4, 3);
@@ -134,7 +135,7 @@ INLINE void sweep(pool *p, int from)
             sum_lx[v] = v_pick(better, lx, sum_lx[v]);
             sum_l2[v] = v_pick(better, l2, sum_l2[v]);
         }
-    EACH_OF_MANY {
+    for (int v = 0; v < vectors; v++) {
         BACK(p->sum_lx, 0, sum_lx[v]);
         BACK(p->sum_l2, 0, sum_l2[v]);
         BACK(p->changed, 0, v_pick(changed[v], v_all(1), v_all(0)));
@@ -160,17 +161,20 @@ INLINE void find_scales_and_levels(pool *p, float *scale)
     int left[POOL], count = 0;
     for (int from = 0; from < POOL; from += MANY) {
         begin_levels(p, from);
-        sweep(p, from);
+        sweep(p, from, 2 * VECTORS);
     }
     for (int k = 0; k < POOL; k++)
         if (p->changed[0][k] != 0)
             left[count++] = k;
     for (int sweeps = 1; sweeps < SWEEPS && count > 0; sweeps++) {
-        const int end = (count + MANY - 1) / MANY * MANY;
+        const int width = count <= WIDTH ? WIDTH : MANY, end = (count + width - 1) / width * width;
         for (int k = 0; k < end; k++) /* what is too many is there twice */
             copy_sub_block(p, left[k < count ? k : 0], &few, k, 1);
-        for (int from = 0; from < end; from += MANY)
-            sweep(&few, from);
+        if (width == WIDTH)
+            sweep(&few, 0, 1);
+        else
+            for (int from = 0; from < end; from += MANY)
+                sweep(&few, from, 2 * VECTORS);
         const int swept = count;
         count = 0;
         for (int k = 0; k < swept; k++) {
