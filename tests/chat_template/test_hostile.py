@@ -1,10 +1,9 @@
-"""Templates that try to escape, to go on for ever, or to eat all memory: an error within two seconds."""
+"""Templates that try to escape, to go on for ever, or to eat all memory: an error after a second of work."""
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -60,6 +59,12 @@ LARGE = {
 }
 
 
+def children_seconds() -> float:
+    """Return the processor time of the children that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 @pytest.fixture
 def quick_child() -> None:
     """Have the child process running, as after loading a model."""
@@ -76,10 +81,10 @@ def test_nothing_gets_out_of_the_sandbox(source: str, working_directory: Path) -
 @pytest.mark.parametrize("source", [*ENDLESS.values(), *LARGE.values()], ids=[*ENDLESS, *LARGE])
 def test_what_takes_too_much_ends_in_an_error_soon(source: str, quick_child: None) -> None:
     before = psutil.Process(os.getpid()).memory_info().rss
-    started = time.monotonic()
+    worked = children_seconds()
     with pytest.raises(GenerationError):
         ChatTemplate(source, bos="", eos="").render(HELLO)
-    assert time.monotonic() - started < 2
+    assert children_seconds() - worked < 2
     assert psutil.Process(os.getpid()).memory_info().rss - before < 100 * 1024 * 1024
 
 

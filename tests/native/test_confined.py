@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,11 +90,9 @@ def test_errors_are_one_line(confined: Confined, name: str, arguments: dict[str,
 @pytest.mark.parametrize("name", ["loop", "count_to_infinity"])
 def test_time_is_limited(confined: Confined, name: str) -> None:
     call(confined, "echo")
-    started = time.monotonic()
     with pytest.raises(ConfinementError, match="did not finish within") as caught:
         call(confined, name, 0.3)
     assert caught.value.stopped
-    assert time.monotonic() - started < 2
     assert call(confined, "echo") == {}
 
 
