@@ -16,14 +16,15 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def app(scope: dict[str, object], receive: object, send: Callable[..., Awaitable[None]]) -> None:
-    await asyncio.sleep(0.3)  # an answer may take longer than a head
+    if scope["path"] == "/slow":
+        await asyncio.sleep(1.2)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-def run(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Talk to a server that waits a fifth of a second for a head."""
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+def run(talk: Talk, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.2) -> None:
+    """Talk to a server that waits so long for a head."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", seconds)
 
     async def test() -> None:
         config = uvicorn.Config(app, http=protocol.Protocol, ws="none", lifespan="off", log_config=None)  # type: ignore[arg-type]
@@ -75,14 +76,17 @@ def test_bytes_that_trickle_in_do_not_buy_time(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_requests_in_a_row_have_their_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between requests a connection may rest, and an answer may take its time."""
+    slow = GET.replace(b"/health", b"/slow")
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for pause in (0, 0.4, 0):  # between requests a connection may rest
+        for asked, pause in ((GET, 0), (slow, 1.2), (GET, 0)):
             await asyncio.sleep(pause)
-            writer.write(GET[:10])
+            writer.write(asked[:10])
             await asyncio.sleep(0.01)
-            writer.write(GET[10:])
+            writer.write(asked[10:])
             await answered(reader)
         writer.write(GET[:10])
         assert await reader.read() == b""
 
-    run(talk, monkeypatch)
+    run(talk, monkeypatch, seconds=1)
