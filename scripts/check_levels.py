@@ -13,7 +13,6 @@ Prints a line for each model and instruction set, and every level that differs: 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -24,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench_convert import HIDDEN, ROWS, SEED, WEIGHTS, make_checkpoint, shapes, write_weights
+from bench_quantize import digest
 
 from localllm.kernels import LIBRARY
 from localllm.machine import usable_cores
@@ -127,12 +127,6 @@ def run(words: Sequence[object], threads: int | None = None, instructions: str =
         command += ["--threads", str(threads)]
     environment = {**os.environ, VARIABLE: instructions}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

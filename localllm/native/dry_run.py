@@ -10,7 +10,6 @@ A dry run reads a file's header and no weights, and says what it decides in its 
 from __future__ import annotations
 
 import ctypes
-import importlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,9 +90,8 @@ class Quantizer:
 
 
 def load_job(arguments: dict[str, Any], emit: Emit) -> None:
-    """Load llama.cpp ahead of the job that needs it, and numpy, which whoever quantizes then needs."""
+    """Load llama.cpp ahead of the job that needs it."""
     llama()
-    importlib.import_module("numpy")
 
 
 def dry_run_job(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
